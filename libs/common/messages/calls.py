@@ -1,0 +1,139 @@
+"""The conversation of a call: edge → router → connector, and frames back to the edge.
+
+MCP payloads are `msgspec.Raw`: validated once at the edge, then carried as they are.
+Messages only ever grow: a field is added with a default, never renamed or removed.
+"""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from libs.common.errors import NULL, Failure
+from libs.common.identity import ANONYMOUS, Principal
+
+EMPTY = Raw(b"{}")
+
+
+class Client(Struct, frozen=True, omit_defaults=True):
+    """What the calling client said of itself."""
+
+    version: str = ""
+    """The MCP revision of the client's hop, e.g. `2025-11-25`."""
+    capabilities: Raw = EMPTY
+    info: Raw = NULL
+
+
+class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_field="t"):
+    """Run the tool with this exposed name (`server__tool`); `params` holds `arguments` and `_meta`."""
+
+    name: str
+    deadline: float
+    """Absolute, seconds since the epoch; every hop drops what is past it."""
+    params: Raw = EMPTY
+    principal: Principal = ANONYMOUS
+    client: Client = Client()
+    progress: bool = False
+    """Whether the client asked for progress events."""
+
+
+class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
+    """Send one MCP request to one server, transparently."""
+
+    server: str
+    method: str
+    deadline: float
+    params: Raw = EMPTY
+    principal: Principal = ANONYMOUS
+    client: Client = Client()
+    progress: bool = False
+
+
+class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):
+    """Send one MCP notification to one server; answered once it is written."""
+
+    server: str
+    method: str
+    deadline: float
+    params: Raw = EMPTY
+    principal: Principal = ANONYMOUS
+
+
+class SearchTools(Struct, frozen=True, omit_defaults=True, tag="search", tag_field="t"):
+    """Find tools the caller may see, best first; the answer is a `ToolsFound`."""
+
+    deadline: float
+    query: str = ""
+    keywords: tuple[str, ...] = ()
+    limit: int = 10
+    principal: Principal = ANONYMOUS
+
+
+class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_field="t"):
+    """Answer for a name nobody has: a tool result that names the nearest tools the caller may see."""
+
+    name: str
+    deadline: float
+    principal: Principal = ANONYMOUS
+
+
+Request = ExecuteTool | CallServer | NotifyServer | SearchTools
+"""What an edge may ask of a router."""
+Query = SearchTools | ResolveTool
+"""What a router may ask of an indexer."""
+
+
+class Call(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
+    """What a connector runs. `tool` is the downstream's own tool name, put into `params.name` when set."""
+
+    server: str
+    method: str
+    deadline: float
+    params: Raw = EMPTY
+    tool: str = ""
+    principal: Principal = ANONYMOUS
+    client: Client = Client()
+    progress: bool = False
+    notify: bool = False
+
+
+class CancelCall(Struct, frozen=True, omit_defaults=True, tag="cancel", tag_field="t"):
+    """Stop the call with this id, and tell the downstream server."""
+
+    call: str
+    reason: str = ""
+
+
+class CancelRequest(Struct, frozen=True, omit_defaults=True):
+    """Between edges: a legacy client cancelled its request `request` (the JSON of its id)."""
+
+    session: str
+    request: Raw
+    reason: str = ""
+
+
+class Alive(Struct, frozen=True, omit_defaults=True, tag="alive", tag_field="t"):
+    """One sweep of a worker: it has accepted these calls and is still at them."""
+
+    worker: str
+    calls: tuple[str, ...]
+
+
+class Event(Struct, frozen=True, omit_defaults=True, tag="event", tag_field="t"):
+    """A notification or a server-to-client request that belongs to a call, raw."""
+
+    message: Raw
+
+
+class Result(Struct, frozen=True, omit_defaults=True, tag="result", tag_field="t"):
+    """The end of a call: the JSON-RPC `result`, as the server sent it."""
+
+    result: Raw
+
+
+class Failed(Struct, frozen=True, omit_defaults=True, tag="failed", tag_field="t"):
+    """The end of a call that failed."""
+
+    error: Failure
+
+
+Frame = Alive | Event | Result | Failed

@@ -1,0 +1,58 @@
+"""Every NATS subject of the gateway, built here and nowhere else.
+
+A token is a configured server name or an id we minted, never text from a client or a downstream server.
+"""
+
+from __future__ import annotations
+
+import re
+
+from libs.common.naming import is_server
+
+REQUEST = "nexus.v1.request"
+SEARCH = "nexus.v1.search"
+CANCEL = "nexus.v1.cancel"
+"""Edge to all edges: a legacy client's `notifications/cancelled`, which any replica may receive."""
+FACTS = "nexus.v1.fact.>"
+FACT_STREAM = "FACTS"
+
+CATALOG = "nexus-catalog"
+SERVERS = "nexus-servers"
+LEASES = "nexus-leases"
+SESSIONS = "nexus-sessions"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+
+
+def call(server: str) -> str:
+    """Router to the connectors that hold `server`."""
+    if not is_server(server):
+        raise ValueError(f"not a server name: {server!r}")
+    return f"nexus.v1.call.{server}"
+
+
+def worker(worker: str) -> str:
+    """To one connector: cancel, answers to a server's question, calls bound to its sessions."""
+    return f"nexus.v1.worker.{minted(worker)}"
+
+
+def stream(session: str) -> str:
+    """Connector to the edge that holds the GET stream of a legacy session."""
+    return f"nexus.v1.stream.{minted(session)}"
+
+
+def fact(noun: str, past: str) -> str:
+    """Something that happened, kept in the stream `FACTS`."""
+    return f"nexus.v1.fact.{minted(noun)}.{minted(past)}"
+
+
+def inbox(role: str, client: str) -> str:
+    """The private prefix where one client's answers arrive; a call's id is appended."""
+    return f"_INBOX_{minted(role)}.{minted(client)}"
+
+
+def minted(token: str) -> str:
+    """`token` itself, if it is safe as one subject token (1–64 of `[A-Za-z0-9_-]`)."""
+    if not _ID.match(token):
+        raise ValueError(f"not a minted id: {token!r}")
+    return token
