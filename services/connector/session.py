@@ -63,7 +63,7 @@ class Session(Protocol):
     ) -> Raw:
         """The raw `result` of one request. Cancelling the task tells the server to stop.
 
-        `deadline` is absolute, seconds since the epoch. `on_event` asks for progress: a token is minted for it.
+        `deadline` is absolute, seconds since the epoch. `on_event` asks for progress: a token is minted then.
         """
         ...
 
