@@ -26,6 +26,7 @@ NexusError                       code, HTTP status, whether the call was execute
 │   ├── WorkerLost               no beat for too long
 │   ├── DownstreamLost           the session died while the call ran
 │   └── DeadlineExceeded         the time is over
+├── InternalFault                a fault of our own: executed unknown
 └── DownstreamFailed             executed: yes
     ├── DownstreamError          the server's own JSON-RPC error, passed on as it came
     ├── ResultTooLarge           the answer is over the bound
@@ -191,6 +192,12 @@ class DownstreamLost(Lost):
 
 class DeadlineExceeded(Lost):
     code = -31013
+
+
+class InternalFault(NexusError):
+    """A fault of our own; the log has the details, the caller does not."""
+
+    executed: Executed = "unknown"
 
 
 class DownstreamFailed(NexusError):

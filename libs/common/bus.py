@@ -1,0 +1,151 @@
+"""One connection to NATS: publish, subscribe, and know what the broker has taken."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+
+import nats
+import structlog
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+
+from libs.common import subjects
+from libs.common.errors import BusUnavailable
+
+log = structlog.get_logger("bus")
+
+Handler = Callable[[Msg], Awaitable[None]]
+Answer = Callable[[bytes], None]
+"""Told of one message on the inbox; empty bytes mean that nobody was there to take the request."""
+
+RECONNECT_WAIT = 0.25
+PENDING_BYTES = 64 * 1024 * 1024
+"""Bytes a subscription may hold unread, per connection: above the largest message, far below the memory."""
+
+
+class Bus:
+    """A role's connection; every answer to it arrives on one private inbox.
+
+    `connected` tells the truth of this moment: while it is false, publishing would only buffer, so callers
+    that promise `executed: no` ask it first.
+    """
+
+    def __init__(self, url: str, role: str, *, name: str = "") -> None:
+        self.role = role
+        self.client = secrets.token_hex(6)
+        self.inbox = subjects.inbox(role, self.client)
+        self.answers: dict[str, Answer] = {}
+        self.nats = Nats()
+        self._url = url
+        self._name = name or f"nexus-{role}"
+        self._refused: list[str] = []
+        self._on_reconnect: list[Callable[[], None]] = []
+
+    @property
+    def connected(self) -> bool:
+        return self.nats.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of the largest message the broker takes."""
+        return self.nats.max_payload
+
+    async def connect(self) -> None:
+        """Connect, waiting for the broker as long as it takes, and say so while waiting."""
+        await self.nats.connect(
+            self._url,
+            name=self._name,
+            inbox_prefix=f"_INBOX_{self.role}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # slept, so a float is as good
+            connect_timeout=2,
+            ping_interval=10,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+        )
+        await self.nats.subscribe(f"{self.inbox}.*", cb=self._on_answer, pending_bytes_limit=PENDING_BYTES)
+        await self.settled()
+
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Hand `payload` to the broker; raises `BusUnavailable` while there is no connection."""
+        if not self.nats.is_connected:
+            raise BusUnavailable("the gateway has lost its message bus; try again in a moment")
+        await self.nats.publish(subject, payload, reply)
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+        """Subscribe; call `settled` before promising anybody that messages arrive."""
+        return await self.nats.subscribe(
+            subject, queue=queue, cb=handler, pending_bytes_limit=PENDING_BYTES, pending_msgs_limit=65536
+        )
+
+    async def settled(self, timeout: float = 5.0) -> None:
+        """Return once the broker has taken all we sent: an own message came back behind it.
+
+        `flush` of nats-py is no such barrier. Raises `BusUnavailable` if a subscription was refused.
+        """
+        token = f"echo-{secrets.token_hex(6)}"
+        echoed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.answers[token] = lambda data: None if echoed.done() else echoed.set_result(data)
+        try:
+            await self.nats.publish(f"{self.inbox}.{token}", b"!")
+            async with asyncio.timeout(timeout):
+                await echoed
+        except TimeoutError:
+            raise BusUnavailable(f"the message bus did not answer within {timeout:g} s") from None
+        finally:
+            self.answers.pop(token, None)
+        if self._refused:
+            raise BusUnavailable(f"the message bus refused: {self._refused.pop()}")
+
+    async def unsubscribe(self, sub: Subscription) -> None:
+        """Stop new messages on `sub`; returns when every message that had arrived was handled.
+
+        nats-py's own `drain` pings past its write buffer, so a message sent before the broker sees the
+        UNSUB would be dropped; the echo of `settled` travels behind it.
+        """
+        await self.nats._send_unsubscribe(sub._id)  # noqa: SLF001 - no public call sends UNSUB alone
+        await self.settled()
+        await sub.drain()
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each reconnection."""
+        self._on_reconnect.append(callback)
+
+    def jetstream(self) -> JetStreamContext:
+        return self.nats.jetstream(timeout=5)
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect; bounded in time."""
+        if self.nats.is_connected:
+            try:
+                await self.nats.flush(timeout=2)
+            except (nats.errors.Error, TimeoutError):
+                log.debug("bus did not confirm the last messages")
+        await self.nats.close()
+
+    async def _on_answer(self, msg: Msg) -> None:
+        answer = self.answers.get(msg.subject.rpartition(".")[2])
+        if answer is not None:
+            answer(msg.data)
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if "ermissions violation" in text.lower():
+            self._refused.append(text)
+        if self.connected:
+            log.warning("bus error", error=text)
+        else:
+            log.info("waiting for the bus", error=text)
+
+    async def _on_disconnected(self) -> None:
+        log.warning("bus disconnected")
+
+    async def _on_reconnected(self) -> None:
+        log.info("bus reconnected")
+        for callback in self._on_reconnect:
+            callback()

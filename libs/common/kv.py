@@ -1,0 +1,225 @@
+"""Shared state: KV buckets, and snapshots of them that stay current by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import structlog
+from msgspec import DecodeError
+from msgspec.json import Decoder
+from nats.errors import Error as NatsError
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.errors import APIError, BucketNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from libs.common import subjects
+from libs.common.bus import Bus
+from libs.common.errors import BusUnavailable
+
+log = structlog.get_logger("kv")
+
+T = TypeVar("T")
+RETRY = 0.25
+LEASE_TTL = 4.0
+"""Seconds that a worker's record and a lease outlive their last refresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """How a bucket is kept. `ttl` in seconds; 0 keeps values for ever."""
+
+    name: str
+    storage: StorageType
+    ttl: float = 0
+
+    def config(self) -> KeyValueConfig:
+        marker = 1.0 if self.ttl else None
+        return KeyValueConfig(
+            bucket=self.name,
+            storage=self.storage,
+            ttl=self.ttl or None,
+            direct=True,
+            limit_marker_ttl=marker,
+        )
+
+
+SPECS = {
+    spec.name: spec
+    for spec in (
+        Spec(subjects.CATALOG, StorageType.FILE),
+        Spec(subjects.SERVERS, StorageType.MEMORY, LEASE_TTL),
+        Spec(subjects.LEASES, StorageType.MEMORY, LEASE_TTL),
+        Spec(subjects.SESSIONS, StorageType.FILE, 24 * 3600),
+    )
+}
+
+
+class Bucket:
+    """One bucket; made by its owner, waited for by everybody else. Survives a broker that forgot it.
+
+    Every operation raises `BusUnavailable` when the broker does not do it in time.
+    """
+
+    def __init__(self, bus: Bus, name: str, *, owner: bool) -> None:
+        self.spec = SPECS[name]
+        self._bus = bus
+        self._owner = owner
+        self._kv: KeyValue | None = None
+        bus.on_reconnect(self._forget)
+
+    async def open(self, timeout: float = 30.0) -> KeyValue:
+        """The bucket, made or found; waits for its owner to make it."""
+        if self._kv is not None:
+            return self._kv
+        try:
+            async with asyncio.timeout(timeout):
+                while self._kv is None:
+                    self._kv = await self._find()
+        except TimeoutError:
+            raise BusUnavailable(f"the bucket {self.spec.name} is not there; is its owner running?") from None
+        return self._kv
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Store `value`; returns the revision."""
+        kv = await self.open()
+        with _translated(f"put {key}"):
+            return await kv.put(key, value)
+
+    async def swap(self, key: str, value: bytes, revision: int) -> int | None:
+        """Store `value` if the key is still at `revision` (0: absent); None if somebody else was first."""
+        kv = await self.open()
+        with _translated(f"update {key}"):
+            try:
+                return await (kv.update(key, value, revision) if revision else kv.create(key, value))
+            except KeyWrongLastSequenceError:
+                return None
+
+    async def delete(self, key: str, revision: int = 0) -> None:
+        """Remove `key`, if still at `revision` when one is given."""
+        kv = await self.open()
+        with _translated(f"delete {key}"), suppress(KeyWrongLastSequenceError):
+            await kv.delete(key, last=revision or None)
+
+    def _forget(self) -> None:
+        self._kv = None
+
+    async def _find(self) -> KeyValue | None:
+        js = self._bus.jetstream()
+        try:
+            if self._owner:
+                return await js.create_key_value(self.spec.config())
+            return await js.key_value(self.spec.name)
+        except (BucketNotFoundError, NatsError, APIError, TimeoutError) as error:
+            log.debug("bucket not there yet", bucket=self.spec.name, error=str(error))
+            await asyncio.sleep(RETRY)
+            return None
+
+
+class _translated:  # noqa: N801 - reads as a statement where it is used
+    """Turn the client library's errors into `BusUnavailable`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, KeyWrongLastSequenceError):
+            return
+        if isinstance(error, NatsError | APIError | TimeoutError):
+            raise BusUnavailable(f"the message bus did not {self._what}") from error
+
+
+class Snapshot(Generic[T]):
+    """A bucket's values, decoded, current from the moment `ready` is set; read without waiting.
+
+    `run` is the owner task's body: it watches, and watches again after every reconnection, so that nothing
+    that changed meanwhile is missed. A value that cannot be decoded is skipped and logged.
+    """
+
+    def __init__(self, bucket: Bucket, values: Decoder[T]) -> None:
+        self.ready = asyncio.Event()
+        self.values: dict[str, T] = {}
+        self.revisions: dict[str, int] = {}
+        self._bucket = bucket
+        self._decoder = values
+        self._again = asyncio.Event()
+        self._listeners: list[Callable[[str, T | None], None]] = []
+        bucket._bus.on_reconnect(self._again.set)  # noqa: SLF001 - two halves of one module
+
+    def listen(self, callback: Callable[[str, T | None], None]) -> None:
+        """Call `callback(key, value)` for each change, with None for a key that went."""
+        self._listeners.append(callback)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            try:
+                await self._watch()
+            except (NatsError, APIError, BusUnavailable, TimeoutError) as error:
+                log.debug("watch broken", bucket=self._bucket.spec.name, error=str(error))
+                await asyncio.sleep(RETRY)
+
+    async def _watch(self) -> None:
+        self._again.clear()
+        kv = await self._bucket.open()
+        watcher = await kv.watchall()
+        seen: set[str] = set()
+        try:
+            while True:
+                entry = await self._next(watcher)
+                if entry is None:
+                    self._settle(seen)
+                    continue
+                seen.add(entry.key)
+                self._apply(entry)
+        except _WatchAgain:
+            return
+        finally:
+            with suppress(NatsError, APIError, TimeoutError):
+                await watcher.stop()
+
+    async def _next(self, watcher: KeyValue.KeyWatcher) -> KeyValue.Entry | None:
+        """The next change; None where the initial values end. Leaves when the connection was new."""
+        while not self._again.is_set():
+            try:
+                entry: KeyValue.Entry | None = await watcher.updates(timeout=1.0)
+            except (TimeoutError, NatsError):
+                continue
+            return entry
+        raise _WatchAgain
+
+    def _settle(self, seen: set[str]) -> None:
+        for key in [key for key in self.values if key not in seen]:
+            self._drop(key)
+        self.ready.set()
+
+    def _apply(self, entry: KeyValue.Entry) -> None:
+        self.revisions[entry.key] = entry.revision or 0
+        if entry.operation in ("DEL", "PURGE") or entry.value is None:
+            self._drop(entry.key)
+            return
+        try:
+            value = self._decoder.decode(entry.value)
+        except DecodeError as error:
+            log.warning("unreadable value", bucket=self._bucket.spec.name, key=entry.key, error=str(error))
+            return
+        self.values[entry.key] = value
+        self._tell(entry.key, value)
+
+    def _drop(self, key: str) -> None:
+        if self.values.pop(key, None) is not None:
+            self._tell(key, None)
+
+    def _tell(self, key: str, value: T | None) -> None:
+        for listener in self._listeners:
+            listener(key, value)
+
+
+class _WatchAgain(Exception):
+    pass

@@ -1,0 +1,113 @@
+"""Logs: one line per event, as JSON, plain text or colour; secrets never.
+
+Secrets are registered by whoever reads them; their text is replaced wherever it would be printed.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+Style = Literal["color", "text", "json"]
+Level = Literal["off", "error", "warn", "info", "debug", "trace"]
+
+LEVELS: dict[str, int] = {
+    "off": logging.CRITICAL + 10,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": logging.DEBUG,
+}
+VALUE_MAX = 2_000
+"""Characters of one logged value; what a peer sent may be a megabyte."""
+HIDDEN = "<secret>"
+SECRET_MIN = 4
+"""Shorter texts are not hidden: they would blank half of every line."""
+
+_secrets: set[str] = set()
+_chatty = ("nats", "faststream", "httpx", "httpcore", "asyncio", "uvicorn.access")
+
+
+def hide(secret: str) -> None:
+    """Never print `secret` again."""
+    if len(secret) >= SECRET_MIN:
+        _secrets.add(secret)
+
+
+def configure(level: Level = "info", style: Style = "color", service: str = "") -> None:
+    """Send this process's logs, and those of its libraries, to stderr in one shape."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _named(service),
+        _tidy,
+    ]
+    renderers: list[Processor] = [structlog.processors.format_exc_info, _tidy, _renderer(style)]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(LEVELS[level])
+    for name in _chatty:
+        logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def default_style() -> Style:
+    """Colour where a person watches, text elsewhere."""
+    return "color" if sys.stderr.isatty() else "text"
+
+
+def _renderer(style: Style) -> Processor:
+    if style == "json":
+        return structlog.processors.JSONRenderer(ensure_ascii=True)
+    return structlog.dev.ConsoleRenderer(colors=style == "color", pad_event_to=28)
+
+
+def _named(service: str) -> Processor:
+    def add(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        if service:
+            event["service"] = service
+        return event
+
+    return add
+
+
+def _tidy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = clean(value, multiline=key == "exception")
+    return event
+
+
+def clean(text: str, *, multiline: bool = False) -> str:
+    """`text` without secrets and control characters, at most `VALUE_MAX` long (CWE-117)."""
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    if multiline:
+        return text
+    if len(text) > VALUE_MAX:
+        text = f"{text[:VALUE_MAX]}…"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

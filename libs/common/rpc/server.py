@@ -1,0 +1,241 @@
+"""The answering side: one job per call, one sweep of beats, cancel, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+
+from libs.common import subjects
+from libs.common.bus import Bus
+from libs.common.codec import decoder, encode
+from libs.common.errors import (
+    BusUnavailable,
+    DeadlineExceeded,
+    Draining,
+    InternalFault,
+    InvalidRequest,
+    NexusError,
+    Overloaded,
+    Refused,
+    ResultTooLarge,
+    WorkerLost,
+)
+from libs.common.messages.calls import Alive, CancelCall, Event, Failed, Result
+from libs.common.rpc.client import SWEEP
+
+log = structlog.get_logger("rpc")
+
+JOBS_MAX = 2_000
+EVENTS_MAX = 256
+"""Events of one call that may wait to be sent; more are dropped, as progress may be."""
+ALIVE_CALLS = 500
+"""Call ids in one beat message."""
+
+
+class Timed(Protocol):
+    """A message that carries its absolute deadline."""
+
+    @property
+    def deadline(self) -> float: ...
+
+
+M = TypeVar("M", bound=Timed)
+_cancel: Decoder[CancelCall] = decoder(CancelCall)
+
+
+async def respond(bus: Bus, reply: str, answer: Raw | NexusError) -> None:
+    """Send the final frame of a call to `reply`; an answer over the bus's bound becomes an error."""
+    try:
+        if isinstance(answer, NexusError):
+            await bus.publish(reply, encode(Failed(answer.failure())))
+        else:
+            await bus.publish(reply, encode(Result(answer)))
+    except MaxPayloadError:
+        size = len(bytes(answer)) if isinstance(answer, Raw) else 0
+        failure = ResultTooLarge(
+            f"the result is larger than the gateway carries ({bus.max_payload} bytes)", size=size
+        )
+        await bus.publish(reply, encode(Failed(failure.failure())))
+    except (BusUnavailable, NatsError) as error:
+        log.warning("answer lost", error=str(error))
+
+
+class Job:
+    """One running call, as its handler sees it."""
+
+    __slots__ = ("_bus", "cancelled", "events", "id", "inbox", "pump", "reply", "task")
+
+    def __init__(self, bus: Bus, reply: str) -> None:
+        self.reply = reply
+        self.inbox, _, self.id = reply.rpartition(".")
+        self.cancelled = False
+        self.events: deque[Raw] = deque(maxlen=EVENTS_MAX)
+        self.pump: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._bus = bus
+
+    def event(self, message: Raw) -> None:
+        """Send a raw message to the caller, in order, before the final answer. Never blocks."""
+        self.events.append(message)
+        if self.pump is None or self.pump.done():
+            self.pump = asyncio.create_task(self._drain_events())
+
+    async def _drain_events(self) -> None:
+        while self.events:
+            with suppress(BusUnavailable, NatsError):
+                await self._bus.publish(self.reply, encode(Event(self.events.popleft())))
+
+
+class Server(Generic[M]):
+    """Runs handlers for messages of one type, at most `limit` at once, each until its deadline.
+
+    Every accepted call is answered exactly once: result, error, `Overloaded`, `Draining`, or the deadline. A
+    cancelled one is not answered, for nobody waits.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        worker: str,
+        messages: Decoder[M],
+        handler: Callable[[M, Job], Awaitable[Raw]],
+        *,
+        limit: int = JOBS_MAX,
+    ) -> None:
+        self._bus = bus
+        self.worker = worker
+        self._decoder = messages
+        self._handler = handler
+        self._limit = limit
+        self._jobs: dict[str, Job] = {}
+        self._subs: dict[str, Subscription] = {}
+        self._beats: asyncio.Task[None] | None = None
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    async def start(self) -> None:
+        """Listen for cancels and begin to beat."""
+        subject = subjects.worker(self.worker)
+        self._subs[subject] = await self._bus.subscribe(subject, self._on_direct)
+        self._beats = asyncio.create_task(self._beat(), name="rpc-beats")
+
+    async def listen(self, subject: str, queue: str) -> None:
+        """Take messages of `subject`; returns when the broker has confirmed it."""
+        if subject not in self._subs:
+            self._subs[subject] = await self._bus.subscribe(subject, self._on_message, queue=queue)
+            await self._bus.settled()
+
+    async def ignore(self, subject: str) -> None:
+        """Stop taking messages of `subject`; what has arrived is still handled."""
+        sub = self._subs.pop(subject, None)
+        if sub is not None:
+            with suppress(NatsError, BusUnavailable):
+                await self._bus.unsubscribe(sub)
+
+    async def drain(self, grace: float) -> None:
+        """Stop listening, let running calls finish for `grace` seconds, then end the rest."""
+        direct = subjects.worker(self.worker)
+        for subject in [s for s in self._subs if s != direct]:
+            await self.ignore(subject)
+        self._draining = True
+        tasks = [job.task for job in self._jobs.values() if job.task is not None]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=5)
+        await self.ignore(direct)
+        if self._beats is not None:
+            self._beats.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._beats
+
+    async def _on_message(self, msg: Msg) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            await respond(self._bus, msg.reply, refusal)
+            return
+        try:
+            message = self._decoder.decode(msg.data)
+        except DecodeError as error:
+            log.warning("unreadable message", subject=msg.subject, error=str(error))
+            await respond(self._bus, msg.reply, InvalidRequest("the message cannot be read by this worker"))
+            return
+        job = Job(self._bus, msg.reply)
+        self._jobs[job.id] = job
+        job.task = asyncio.create_task(self._run(job, message))
+
+    def _refusal(self) -> Refused | None:
+        if self._draining:
+            return Draining("the worker is shutting down")
+        if len(self._jobs) >= self._limit:
+            return Overloaded(f"the worker already runs {self._limit} calls; try again later")
+        return None
+
+    async def _run(self, job: Job, message: M) -> None:
+        try:
+            answer = await self._answer(job, message)
+        finally:
+            self._jobs.pop(job.id, None)
+        if job.cancelled:
+            return
+        if job.pump is not None:
+            await job.pump
+        await respond(self._bus, job.reply, answer)
+
+    async def _answer(self, job: Job, message: M) -> Raw | NexusError:
+        if time.time() >= message.deadline:
+            return Refused("the deadline was over before the call was started")
+        try:
+            return await self._handler(message, job)
+        except NexusError as error:
+            return error
+        except TimeoutError:
+            return DeadlineExceeded("the call took longer than its deadline")
+        except asyncio.CancelledError:
+            return WorkerLost("the worker stopped before the call was finished")
+        except Exception:
+            log.exception("handler failed", call=job.id)
+            return InternalFault("internal error in the worker; its log has the details")
+
+    async def _on_direct(self, msg: Msg) -> None:
+        try:
+            cancel = _cancel.decode(msg.data)
+        except DecodeError as error:
+            log.warning("unreadable message", subject=msg.subject, error=str(error))
+            return
+        job = self._jobs.get(cancel.call)
+        if job is not None and job.task is not None:
+            job.cancelled = True
+            job.task.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            by_inbox: dict[str, list[str]] = defaultdict(list)
+            for job in self._jobs.values():
+                by_inbox[job.inbox].append(job.id)
+            for inbox, calls in by_inbox.items():
+                await self._tell(inbox, calls)
+
+    async def _tell(self, inbox: str, calls: Iterable[str]) -> None:
+        ids = iter(calls)
+        while chunk := tuple(itertools.islice(ids, ALIVE_CALLS)):
+            with suppress(BusUnavailable, NatsError):
+                await self._bus.publish(f"{inbox}.alive", encode(Alive(self.worker, chunk)))
