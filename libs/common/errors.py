@@ -11,6 +11,7 @@ NexusError                       code, HTTP status, whether the call was execute
 │   ├── SessionUnknown           -32600, 404
 │   ├── MethodNotAllowed         -32600, 405
 │   ├── NotAcceptable            -32600, 406
+│   ├── BodyTooSlow              -32600, 408
 │   ├── BodyTooLarge             -32600, 413
 │   ├── UnsupportedMediaType     -32600, 415
 │   ├── HostRefused              -32600, 421
@@ -119,6 +120,10 @@ class MethodNotAllowed(ProtocolError):
 
 class NotAcceptable(ProtocolError):
     http = 406
+
+
+class BodyTooSlow(ProtocolError):
+    http = 408
 
 
 class BodyTooLarge(ProtocolError):
