@@ -7,16 +7,18 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from libs.common import log as logs
 from libs.common.bus import Bus
 from libs.common.config import Config, load
+from libs.common.kv import Snapshot
 
 log = structlog.get_logger("service")
 
@@ -128,3 +130,21 @@ def harden() -> None:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0)
+
+
+@asynccontextmanager
+async def snapshots(*watched: Snapshot[Any], timeout: float = 60.0) -> AsyncIterator[None]:
+    """Keep `watched` current; entered once each has its first full view, or after `timeout` seconds."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(each.run()) for each in watched]
+        try:
+            async with asyncio.timeout(timeout):
+                for each in watched:
+                    await each.ready.wait()
+        except TimeoutError:
+            log.warning("shared state is not there yet; serving what is known")
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()

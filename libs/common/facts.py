@@ -1,0 +1,137 @@
+"""What happened, kept while a service is down: FastStream on the JetStream stream `FACTS`.
+
+Nobody waits for a fact. It is delivered at least once to each service that subscribes, to one replica of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, TypeVar
+
+import structlog
+from faststream.nats import JStream, NatsBroker, PullSub
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import APIError
+from pydantic import BaseModel, ConfigDict, Field
+
+from libs.common import subjects
+from libs.common.errors import BusUnavailable
+
+log = structlog.get_logger("facts")
+
+KEPT = 24 * 3600.0
+"""Seconds a fact is kept."""
+MAX_BYTES = 256 * 1024 * 1024
+ACK_WAIT = 30.0
+MAX_DELIVER = 5
+
+STREAM = JStream(subjects.FACT_STREAM, subjects=[subjects.FACTS], max_age=KEPT, max_bytes=MAX_BYTES)
+
+
+class Fact(BaseModel):
+    """Something that happened; fields are only ever added, each with a default."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    subject: ClassVar[str]
+
+
+class ToolsListed(Fact):
+    """A downstream server listed what it has; sent after each start and each change."""
+
+    subject = subjects.fact("tools", "listed")
+
+    server: str = Field(description="Configured name of the server.")
+    worker: str = Field(description="Connector that holds the session.")
+    digest: str = Field(description="SHA-256 over all lists; equal lists have equal digests.")
+    version: str = Field("", description="MCP revision negotiated with the server.")
+    capabilities: dict[str, Any] = Field(default_factory=dict)
+    info: dict[str, Any] | None = Field(None, description="The server's `serverInfo`.")
+    instructions: str = ""
+    tools: list[dict[str, Any]] = Field(default_factory=list, description="Whole tool definitions.")
+    prompts: list[dict[str, Any]] = Field(default_factory=list)
+    resources: list[dict[str, Any]] = Field(default_factory=list)
+    templates: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class ServerStarted(Fact):
+    """A connector opened a session to a downstream server."""
+
+    subject = subjects.fact("server", "started")
+
+    server: str
+    worker: str
+    kind: str = Field(description="`stdio`, `streamable-http` or `sse`.")
+    version: str = Field("", description="MCP revision negotiated with the server.")
+
+
+class ServerFailed(Fact):
+    """A downstream session could not be opened, or ended by itself."""
+
+    subject = subjects.fact("server", "failed")
+
+    server: str
+    worker: str
+    reason: str
+    retry_in: float = Field(description="Seconds until the next attempt.")
+
+
+FACTS: tuple[type[Fact], ...] = (ToolsListed, ServerStarted, ServerFailed)
+
+F = TypeVar("F", bound=Fact)
+
+
+class Facts:
+    """A role's own connection to the stream of facts. An async context manager."""
+
+    def __init__(self, url: str, role: str) -> None:
+        self.broker = NatsBroker(
+            url,
+            name=f"nexus-{role}-facts",
+            inbox_prefix=f"_INBOX_{role}",
+            max_reconnect_attempts=-1,
+            logger=None,
+            apply_types=True,
+        )
+        self._role = role
+        for fact in FACTS:
+            self.broker.publisher(fact.subject, stream=STREAM, schema=fact)
+
+    async def __aenter__(self) -> Facts:
+        await self.broker.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.broker.stop()
+
+    async def publish(self, fact: Fact, *, timeout: float = 5.0) -> None:
+        """Return when the stream has stored `fact`; raises `BusUnavailable` if it did not in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.broker.publish(fact, fact.subject, stream=subjects.FACT_STREAM)
+        except (NatsError, APIError, TimeoutError) as error:
+            raise BusUnavailable(f"the message bus did not store {fact.subject}") from error
+
+    def subscribe(self, kind: type[F], handler: Callable[[F], Awaitable[None]]) -> None:
+        """Handle facts of one kind with the durable consumer of this role; call before entering.
+
+        One at a time, in order; a handler that raises gets the fact again, at most five times.
+        """
+
+        async def handle(fact: F) -> None:
+            await handler(fact)
+
+        handle.__annotations__["fact"] = kind
+        name = f"{self._role}-{kind.subject.rpartition('fact.')[2].replace('.', '-')}"
+        self.broker.subscriber(
+            kind.subject,
+            stream=STREAM,
+            durable=name,
+            pull_sub=PullSub(batch_size=1, timeout=5.0),
+            config=ConsumerConfig(
+                ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT, max_deliver=MAX_DELIVER, max_ack_pending=1
+            ),
+            title=f"{self._role}: {kind.__name__}",
+            description=kind.__doc__,
+        )(handle)

@@ -1,0 +1,104 @@
+"""What exists: tool definitions by exposed name, current with the catalog bucket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from msgspec import Raw, Struct
+
+from libs.common import naming
+from libs.common.codec import decode, raw
+from libs.common.errors import NULL
+from libs.common.messages.catalog import Listing
+from libs.common.messages.search import Hit
+from services.indexer.index import Document, Index, parameters
+
+log = structlog.get_logger("catalog")
+
+
+class Entry(Struct, frozen=True):
+    """One tool as it is shown: the parts of its definition, raw."""
+
+    server: str
+    title: str
+    description: str
+    input_schema: Raw
+    output_schema: Raw
+    annotations: Raw
+
+
+class Catalog:
+    """All tools of the configured servers, and the index over them."""
+
+    def __init__(self, configured: frozenset[str], index: Index) -> None:
+        self.index = index
+        self._configured = configured
+        self._entries: dict[str, dict[str, Entry]] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def update(self, key: str, listing: Listing | None) -> None:
+        """Take one change of the catalog bucket."""
+        if listing is None or listing.server not in self._configured:
+            self._entries.pop(key, None)
+            self.index.remove(key)
+            return
+        tools = {
+            tool["name"]: tool for tool in map(decode, listing.tools) if isinstance(tool.get("name"), str)
+        }
+        names, collided = naming.resolve((listing.server, name) for name in tools)
+        if collided:
+            log.warning("tool names collide and are not offered", server=listing.server, names=collided[:20])
+        found = {name: tools[own] for name, (_, own) in names.items()}
+        self._entries[key] = {name: _entry(listing.server, tool) for name, tool in found.items()}
+        self.index.replace(
+            listing.server, [_document(name, listing.server, tool) for name, tool in found.items()]
+        )
+
+    def hit(self, name: str, server: str, score: float) -> Hit:
+        """A search result for one exposed name."""
+        entry = self._entries[server][name]
+        return Hit(
+            name=name,
+            description=entry.description or "No description available",
+            input_schema=entry.input_schema,
+            score=score,
+            server=server,
+            title=entry.title,
+            annotations=entry.annotations,
+            output_schema=entry.output_schema,
+        )
+
+
+def _entry(server: str, tool: dict[str, Any]) -> Entry:
+    return Entry(
+        server=server,
+        title=_title(tool),
+        description=_text(tool.get("description")),
+        input_schema=raw(tool.get("inputSchema", {"type": "object"})),
+        output_schema=raw(tool["outputSchema"]) if "outputSchema" in tool else NULL,
+        annotations=raw(tool["annotations"]) if "annotations" in tool else NULL,
+    )
+
+
+def _document(name: str, server: str, tool: dict[str, Any]) -> Document:
+    return Document(
+        name=name,
+        server=server,
+        tool=tool["name"],
+        title=_title(tool),
+        description=_text(tool.get("description")),
+        parameters=parameters(tool.get("inputSchema")),
+    )
+
+
+def _title(tool: dict[str, Any]) -> str:
+    annotations = tool.get("annotations")
+    inner = annotations.get("title") if isinstance(annotations, dict) else None
+    return _text(tool.get("title")) or _text(inner)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,120 @@
+"""What the indexer answers: searches, and names nobody has; what it learns from facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
+from nats.aio.msg import Msg
+
+from libs.common import policy, rpc
+from libs.common.bus import Bus
+from libs.common.codec import decoder, encode, raw
+from libs.common.errors import InvalidRequest, NexusError, Refused
+from libs.common.facts import ToolsListed
+from libs.common.identity import Principal
+from libs.common.kv import Bucket, Snapshot
+from libs.common.messages.calls import Query, ResolveTool, SearchTools
+from libs.common.messages.catalog import Listing
+from libs.common.messages.search import ToolsFound
+from services.indexer.catalog import Catalog
+
+log = structlog.get_logger("indexer")
+
+NEAREST = 3
+LIMIT_MAX = 50
+
+_query: Decoder[Query] = decoder(Query)
+
+
+class Searches:
+    """Answers queries from the catalog, each within milliseconds, so none gets a task of its own."""
+
+    def __init__(self, bus: Bus, catalog: Catalog) -> None:
+        self._bus = bus
+        self._catalog = catalog
+
+    async def on_query(self, msg: Msg) -> None:
+        """Answer one query on the caller's own inbox."""
+        await rpc.respond(self._bus, msg.reply, self._answer(msg.data))
+
+    def _answer(self, data: bytes) -> Raw | NexusError:
+        try:
+            query = _query.decode(data)
+        except DecodeError as error:
+            log.warning("unreadable query", error=str(error))
+            return InvalidRequest("this indexer cannot read the query")
+        if time.time() >= query.deadline:
+            return Refused("the deadline was over before the search was started")
+        match query:
+            case SearchTools():
+                return raw(self.search(query))
+            case ResolveTool():
+                return self.resolve(query)
+
+    def search(self, query: SearchTools) -> ToolsFound:
+        """The best tools the caller may see; the nearest names when nothing matches."""
+        text = " ".join((query.query, *query.keywords)).strip()
+        visible = _visible(query.principal)
+        limit = max(1, min(query.limit, LIMIT_MAX))
+        matches = self._catalog.index.search(text, limit=limit, visible=visible)
+        if matches:
+            return ToolsFound(tuple(self._catalog.hit(m.name, m.server, m.score) for m in matches))
+        return ToolsFound(nearest=tuple(self._nearest(text, query.principal)))
+
+    def resolve(self, query: ResolveTool) -> Raw:
+        """A tool result for a name nobody has, which a model can read and act on."""
+        nearest = self._nearest(query.name, query.principal)
+        text = f'There is no tool "{query.name[:128]}"; nothing was run.'
+        if nearest:
+            text += f" The nearest names are: {', '.join(nearest)}."
+        text += " Call `search` to find the exact name."
+        return raw(
+            {
+                "content": [{"type": "text", "text": text}],
+                "isError": True,
+                "_meta": {"nexus/executed": "no", "nexus/nearest": nearest},
+            }
+        )
+
+    def _nearest(self, name: str, principal: Principal) -> list[str]:
+        return self._catalog.index.nearest(name, limit=NEAREST, visible=_visible(principal))
+
+
+def _visible(principal: Principal) -> Callable[[str, str], bool]:
+    return lambda server, tool: policy.decide(principal, server, tool).allowed
+
+
+class Facts:
+    """Folds what connectors list into the catalog bucket, which every replica watches."""
+
+    def __init__(self, bucket: Bucket, known: Snapshot[Listing], configured: frozenset[str]) -> None:
+        self._bucket = bucket
+        self._known = known
+        self._configured = configured
+
+    async def on_listed(self, fact: ToolsListed) -> None:
+        """Store a listing if it is new; a server that is not configured is ignored."""
+        known = self._known.values.get(fact.server)
+        if fact.server not in self._configured or (known is not None and known.digest == fact.digest):
+            return
+        await self._bucket.put(fact.server, encode(_listing(fact)))
+        log.info("catalog updated", server=fact.server, tools=len(fact.tools))
+
+
+def _listing(fact: ToolsListed) -> Listing:
+    return Listing(
+        server=fact.server,
+        digest=fact.digest,
+        tools=tuple(map(raw, fact.tools)),
+        prompts=tuple(map(raw, fact.prompts)),
+        resources=tuple(map(raw, fact.resources)),
+        templates=tuple(map(raw, fact.templates)),
+        version=fact.version,
+        capabilities=raw(fact.capabilities),
+        info=raw(fact.info),
+        instructions=fact.instructions,
+    )

@@ -1,0 +1,38 @@
+"""The indexer, wired to its real parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from libs.common import subjects
+from libs.common.codec import decoder
+from libs.common.facts import Facts, ToolsListed
+from libs.common.kv import Bucket, Snapshot
+from libs.common.messages.catalog import Listing
+from libs.common.service import Context, snapshots
+from services.indexer import handlers
+from services.indexer.catalog import Catalog
+from services.indexer.index import Index
+
+QUEUE = "indexer"
+
+
+@asynccontextmanager
+async def build(context: Context) -> AsyncIterator[None]:
+    """Know the catalog, learn from facts, answer queries."""
+    bus = context.bus
+    configured = frozenset(context.config.mcp.servers)
+    catalog = Catalog(configured, Index())
+    bucket = Bucket(bus, subjects.CATALOG, owner=True)
+    listings: Snapshot[Listing] = Snapshot(bucket, decoder(Listing))
+    listings.listen(catalog.update)
+    facts = Facts(context.nats_url, context.role)
+    facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured).on_listed)
+    async with snapshots(listings), facts:
+        queries = await bus.subscribe(subjects.SEARCH, handlers.Searches(bus, catalog).on_query, queue=QUEUE)
+        await bus.settled()
+        try:
+            yield
+        finally:
+            await bus.unsubscribe(queries)

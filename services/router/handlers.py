@@ -1,0 +1,112 @@
+"""What the router answers: decide, place, forward. It never looks into a payload."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from msgspec import DecodeError
+from msgspec.json import Decoder
+from nats.aio.msg import Msg
+
+from libs.common import policy, rpc, subjects
+from libs.common.bus import Bus
+from libs.common.codec import decoder, encode
+from libs.common.errors import (
+    BusUnavailable,
+    InvalidRequest,
+    NexusError,
+    Refused,
+    ServerUnavailable,
+    ServerUnknown,
+)
+from libs.common.fleet import Fleet
+from libs.common.messages.calls import (
+    Call,
+    CallServer,
+    ExecuteTool,
+    NotifyServer,
+    Request,
+    ResolveTool,
+    SearchTools,
+)
+from services.router.names import Names
+
+log = structlog.get_logger("router")
+
+_request: Decoder[Request] = decoder(Request)
+
+
+class Router:
+    """Stateless between messages; what it knows comes from the catalog and the live workers."""
+
+    def __init__(self, bus: Bus, fleet: Fleet, names: Names) -> None:
+        self._bus = bus
+        self._fleet = fleet
+        self._names = names
+        self._configured = frozenset(fleet.configured)
+
+    async def on_request(self, msg: Msg) -> None:
+        """Forward one request with its own reply inbox, or answer it with a refusal."""
+        try:
+            subject, message = self.route(_request.decode(msg.data))
+            await self._bus.publish(subject, encode(message), msg.reply)
+        except DecodeError as error:
+            log.warning("unreadable request", error=str(error))
+            await rpc.respond(self._bus, msg.reply, InvalidRequest("this router cannot read the request"))
+        except BusUnavailable as error:
+            log.warning("request lost", error=error.message)
+        except NexusError as refusal:
+            await rpc.respond(self._bus, msg.reply, refusal)
+
+    def route(self, request: Request) -> tuple[str, Call | SearchTools | ResolveTool]:
+        """The next subject and message. Raises `Refused` for what goes nowhere."""
+        if time.time() >= request.deadline:
+            raise Refused("the deadline was over before the call was routed")
+        match request:
+            case ExecuteTool():
+                return self._execute(request)
+            case SearchTools():
+                return subjects.SEARCH, request
+            case CallServer() | NotifyServer():
+                return self._call(request)
+
+    def _execute(self, request: ExecuteTool) -> tuple[str, Call | ResolveTool]:
+        found = self._names.find(request.name)
+        if found is None or not policy.decide(request.principal, *found).allowed:
+            return subjects.SEARCH, ResolveTool(request.name, request.deadline, request.principal)
+        server, tool = found
+        return self._place(server), Call(
+            server=server,
+            method="tools/call",
+            deadline=request.deadline,
+            params=request.params,
+            tool=tool,
+            principal=request.principal,
+            client=request.client,
+            progress=request.progress,
+        )
+
+    def _call(self, request: CallServer | NotifyServer) -> tuple[str, Call]:
+        server = request.server
+        if server not in self._configured or not policy.decide(request.principal, server).allowed:
+            raise ServerUnknown("no such server")
+        subject = self._place(server)
+        if isinstance(request, NotifyServer):
+            call = Call(server, request.method, request.deadline, request.params, notify=True)
+        else:
+            call = Call(
+                server=server,
+                method=request.method,
+                deadline=request.deadline,
+                params=request.params,
+                principal=request.principal,
+                client=request.client,
+                progress=request.progress,
+            )
+        return subject, call
+
+    def _place(self, server: str) -> str:
+        if not self._fleet.holders(server):
+            raise ServerUnavailable(self._fleet.why(server, time.time()), server=server)
+        return subjects.call(server)

@@ -1,0 +1,49 @@
+"""From exposed names to servers and their own tool names, current with the catalog."""
+
+from __future__ import annotations
+
+import structlog
+from msgspec import Struct
+
+from libs.common import naming
+
+log = structlog.get_logger("names")
+
+
+class ToolName(Struct, frozen=True):
+    """A tool definition, of which only the name is read."""
+
+    name: str
+
+
+class NamedListing(Struct, frozen=True):
+    """A catalog value, of which only the names are read."""
+
+    server: str
+    tools: tuple[ToolName, ...] = ()
+
+
+class Names:
+    """Every exposed name, by server: a server's name never holds `__`, so its prefix tells whose a name is.
+
+    Names that two tools of a server share belong to neither.
+    """
+
+    def __init__(self, configured: frozenset[str]) -> None:
+        self._configured = configured
+        self._names: dict[str, dict[str, tuple[str, str]]] = {}
+
+    def update(self, key: str, listing: NamedListing | None) -> None:
+        """Take one change of the catalog bucket; a server that is not configured is not there."""
+        if listing is None or listing.server not in self._configured:
+            self._names.pop(key, None)
+            return
+        names, collided = naming.resolve((listing.server, tool.name) for tool in listing.tools)
+        if collided:
+            log.warning("tool names collide and are not offered", server=key, names=collided[:20])
+        self._names[key] = names
+
+    def find(self, name: str) -> tuple[str, str] | None:
+        """(server, its own tool name) of an exposed name."""
+        server = name.partition(naming.SEPARATOR)[0]
+        return self._names.get(server, {}).get(name)
