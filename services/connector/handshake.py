@@ -1,0 +1,208 @@
+"""Which era a server speaks, and what its requests carry in either.
+
+Modern (2026-07-28) is stateless: `server/discover`, and every request says who asks. Legacy begins with
+`initialize`. Shared by all kinds of session; source: MCP specification, "Versioning" and "Lifecycle".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Raw, Struct
+
+from libs.common import codec
+from libs.common.errors import (
+    NULL,
+    DeadlineExceeded,
+    DownstreamError,
+    DownstreamFailed,
+    ServerUnavailable,
+)
+from libs.common.messages.calls import EMPTY
+from services.connector.session import Era, Opened, Params
+
+MODERN = "2026-07-28"
+LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05", "2024-10-07")
+"""Newest first; the first is offered, any is accepted."""
+PROBE = 3.0
+"""Seconds of silence after which `initialize` is tried too: old servers may ignore what comes before it."""
+
+Choice = Literal["auto", "modern", "legacy"]
+Ask = Callable[[str, Params, float], Awaitable[Raw]]
+"""Sends one request: method, params, absolute deadline. Raises what `Session.call` raises."""
+Tell = Callable[[str, Params], Awaitable[None]]
+"""Sends one notification."""
+
+_PREFIX = "io.modelcontextprotocol/"
+_UNSUPPORTED = -32022
+
+
+def _own_version() -> str:
+    try:
+        return importlib.metadata.version("nexus-gateway")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+INFO = codec.raw({"name": "nexus", "version": _own_version()})
+"""The gateway's own `clientInfo`."""
+_STAMP: dict[str, Raw] = {
+    f"{_PREFIX}protocolVersion": codec.raw(MODERN),
+    f"{_PREFIX}clientInfo": INFO,
+    f"{_PREFIX}clientCapabilities": EMPTY,
+}
+_STAMPED = codec.raw(_STAMP)
+
+
+class _Meta(Struct, rename={"info": f"{_PREFIX}serverInfo"}):
+    info: Raw = NULL
+
+
+class _Discovered(Struct, rename={"versions": "supportedVersions", "meta": "_meta"}):
+    versions: list[str]
+    capabilities: Raw = EMPTY
+    instructions: str | None = None
+    meta: _Meta | None = None
+
+
+class _Initialized(Struct, rename="camel"):
+    protocol_version: str
+    capabilities: Raw = EMPTY
+    server_info: Raw = NULL
+    instructions: str | None = None
+
+
+class _Supported(Struct):
+    supported: list[str] = []
+
+
+_discovered = msgspec.json.Decoder(_Discovered).decode
+_initialized = msgspec.json.Decoder(_Initialized).decode
+_supported = msgspec.json.Decoder(_Supported).decode
+
+
+def stamped(params: Params) -> Params:
+    """`params` as a modern server needs them: version, client and capabilities in `_meta`, the rest kept."""
+    if "_meta" not in params:
+        return {**params, "_meta": _STAMPED}
+    return {**params, "_meta": codec.raw({**_members(params["_meta"]), **_STAMP})}
+
+
+def stripped(params: Params) -> Params:
+    """`params` as a legacy server knows them: without the modern keys in `_meta`, the rest kept."""
+    if "_meta" not in params:
+        return params
+    meta = {key: value for key, value in _members(params["_meta"]).items() if not key.startswith(_PREFIX)}
+    if meta:
+        return {**params, "_meta": codec.raw(meta)}
+    return {key: value for key, value in params.items() if key != "_meta"}
+
+
+def adapted(params: Params, era: Era) -> Params:
+    """`stamped` or `stripped`, as `era` wants it."""
+    return stamped(params) if era == "modern" else stripped(params)
+
+
+async def negotiate(ask: Ask, tell: Tell, choice: Choice, deadline: float) -> Opened:
+    """Find the era out, or do as `choice` says, and shake hands.
+
+    Raises `ServerUnavailable` if the server speaks no revision the gateway does, else what `ask` raises.
+    """
+    if choice == "legacy":
+        return await initialize(ask, tell, deadline)
+    if choice == "auto":
+        return await _detect(ask, tell, deadline)
+    opened = await discover(ask, deadline)
+    if opened is None:
+        raise ServerUnavailable(f"the server does not speak MCP revision {MODERN} (its era is set to modern)")
+    return opened
+
+
+async def discover(ask: Ask, deadline: float) -> Opened | None:
+    """What a modern server tells of itself; None if it is none."""
+    try:
+        found = _discovered(await ask("server/discover", stamped({}), deadline))
+    except DownstreamError as error:
+        _refuse_disjoint(error)
+        return None
+    except (DownstreamFailed, DeadlineExceeded, msgspec.DecodeError):
+        return None
+    if MODERN not in found.versions:
+        return None
+    info = found.meta.info if found.meta else NULL
+    return Opened("modern", MODERN, found.capabilities, info, found.instructions or "")
+
+
+async def initialize(ask: Ask, tell: Tell, deadline: float) -> Opened:
+    """Open a legacy session."""
+    offer: Params = {"protocolVersion": codec.raw(LEGACY[0]), "capabilities": EMPTY, "clientInfo": INFO}
+    try:
+        answer = _initialized(await ask("initialize", offer, deadline))
+    except msgspec.DecodeError as error:
+        raise ServerUnavailable(f"the server answered initialize with no valid result: {error}") from error
+    if answer.protocol_version not in LEGACY:
+        raise ServerUnavailable(
+            f'the server speaks MCP revision "{answer.protocol_version[:40]}", the gateway does not'
+        )
+    await tell("notifications/initialized", {})
+    instructions = answer.instructions or ""
+    return Opened("legacy", answer.protocol_version, answer.capabilities, answer.server_info, instructions)
+
+
+async def _detect(ask: Ask, tell: Tell, deadline: float) -> Opened:
+    """Discover first. After silence initialize as well: then the first good answer decides.
+
+    The late answer counts because a slow start (a package being downloaded) looks like silence, and a server
+    that has read the discovery before is modern for good.
+    """
+    probe = asyncio.ensure_future(discover(ask, deadline))
+    legacy: asyncio.Future[Opened] | None = None
+    try:
+        await asyncio.wait({probe}, timeout=min(PROBE, deadline - time.time()))
+        if probe.done() and (found := probe.result()):
+            return found
+        legacy = asyncio.ensure_future(initialize(ask, tell, deadline))
+        return await _first(probe, legacy)
+    finally:
+        await _drop(probe, legacy)
+
+
+async def _first(probe: asyncio.Future[Opened | None], legacy: asyncio.Future[Opened]) -> Opened:
+    if not probe.done():
+        racing: set[asyncio.Future[Any]] = {probe, legacy}
+        await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+    if probe.done() and not probe.exception() and (found := probe.result()):
+        return found
+    return await legacy
+
+
+async def _drop(*tasks: asyncio.Future[Opened | None] | asyncio.Future[Opened] | None) -> None:
+    started = [task for task in tasks if task is not None]
+    for task in started:
+        task.cancel()
+    await asyncio.gather(*started, return_exceptions=True)
+
+
+def _refuse_disjoint(error: DownstreamError) -> None:
+    """Raise if the server named its revisions and none is known: trying on would only hide the reason."""
+    if error.downstream_code != _UNSUPPORTED:
+        return
+    try:
+        named = _supported(error.raw).supported
+    except msgspec.DecodeError:
+        return
+    if named and not set(named) & {MODERN, *LEGACY}:
+        versions = ", ".join(version[:40] for version in named[:5])
+        raise ServerUnavailable(f"the server speaks only MCP revisions the gateway does not: {versions}")
+
+
+def _members(meta: Raw) -> Params:
+    try:
+        return codec.members(meta)
+    except msgspec.DecodeError:
+        return {}
