@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
 
 from msgspec import Raw
-from pydantic import SecretStr
 
+from libs.common.config import StderrFile, StdioServer
 from libs.common.errors import (
     DeadlineExceeded,
     DownstreamError,
@@ -25,29 +23,10 @@ from services.connector.framing import Overlong
 from services.connector.jsonrpc import Multiplexer, Question, decline
 from services.connector.process import Child
 from services.connector.session import LINE_MAX, Era, EventSink, Notice, Opened, Params
-from services.connector.stderr import Stderr, Target
+from services.connector.stderr import Stderr
 
 GARBAGE_MAX = 1000
 """Lines in a row that are no JSON-RPC, after which the server is given up."""
-
-
-class StdioServer(Protocol):
-    """What the configuration says of such a server."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def cmd(self) -> Sequence[str]: ...
-    @property
-    def env(self) -> Mapping[str, SecretStr]: ...
-    @property
-    def cwd(self) -> Path | None: ...
-    @property
-    def stderr(self) -> Target: ...
-    @property
-    def start_timeout(self) -> float: ...
-    @property
-    def era(self) -> handshake.Choice: ...
 
 
 class StdioSession:
@@ -136,7 +115,8 @@ class StdioSession:
         return Multiplexer(self._send, self._on_notice, self._on_question)
 
     def _errors(self) -> Stderr:
-        return Stderr(self._server.stderr, self._server.name)
+        target = self._server.stderr
+        return Stderr(target.file if isinstance(target, StderrFile) else target, self._server.name)
 
     def _send(self, message: bytes) -> None:
         if self._child is None:
