@@ -1,4 +1,4 @@
-"""`python -m benchmarks.search [--json] [--tools 100 1000 …]`: cost; with `--data FOLDER` quality on suites."""
+"""`python -m benchmarks.search [--json] [--tools 100 1000 …]`: cost; `--data FOLDER`: quality on suites."""
 
 from __future__ import annotations
 

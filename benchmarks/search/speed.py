@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import quantiles
 from time import process_time
 
@@ -23,7 +24,7 @@ def cost(tools: int) -> dict[str, float]:
     index = Index()
     gc.collect()
     before = _resident()
-    seconds = _spent(lambda: _fill(index, catalogue)) / 1000
+    seconds = _spent(partial(_fill, index, catalogue)) / 1000
     memory = _resident() - before
     clean = [catalogue.query() for _ in range(QUERIES)]
     typo = [catalogue.misspelt(query) for query in clean]
@@ -44,8 +45,8 @@ def _fill(index: Index, catalogue: Catalogue) -> None:
 
 
 def _queries(index: Index, queries: Sequence[str], ask: Callable[[str], object] | None = None) -> list[float]:
-    search = ask or (lambda text: index.search(text, limit=LIMIT))
-    return [_spent(lambda text=text: search(text)) for text in queries]  # type: ignore[misc]
+    search = ask or partial(index.search, limit=LIMIT)
+    return [_spent(partial(search, text)) for text in queries]
 
 
 def _changes(index: Index, catalogue: Catalogue) -> dict[str, float]:
@@ -53,8 +54,8 @@ def _changes(index: Index, catalogue: Catalogue) -> dict[str, float]:
     fresh = [catalogue.server("newcomer") for _ in range(ROUNDS)]
     added, removed = [], []
     for tools in fresh:
-        added.append(_spent(lambda tools=tools: index.replace("newcomer", tools)))  # type: ignore[misc]
-        removed.append(_spent(lambda: index.remove("newcomer")))
+        added.append(_spent(partial(index.replace, "newcomer", tools)))
+        removed.append(_spent(partial(index.remove, "newcomer")))
     return {"add_20_ms": _median(added), "remove_20_ms": _median(removed)}
 
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from services.indexer.index import tokens
 from services.indexer.index.fields import CEILING, Document, Entry, weigh
 from services.indexer.index.names import Names
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.query import Query, Reader, Term
 from services.indexer.index.repair import Vocabulary
-from services.indexer.index.scoring import Admit, Weighted, rank
+from services.indexer.index.scoring import Ranking, Weighted
 
 FORM = 0.4
 """Weight of the exact form beside the stem."""
@@ -27,6 +28,7 @@ STRANGE = 4.0
 """Rarity an unknown word is taken to have when a score is set against the attainable one."""
 
 Visible = Callable[[str, str], bool]
+Admit = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,12 @@ class Index:
 
     def search(self, text: str, *, limit: int, visible: Visible | None = None) -> list[Match]:
         """The best `limit` tools, best first, equals by name; a tool named outright leads."""
-        if limit <= 0 or not self._tools:
+        limit = min(limit, len(self))
+        if limit <= 0:
             return []
         admit = self._admit(visible)
         query = self._reader(admit).read(text)
-        found = rank(self._lists(query), limit, admit, self._cover(query))
+        found = Ranking(limit, admit, self._cover(query)).best(self._lists(query))
         scores = {doc: round(score / self._attainable(query), 4) for score, doc in found}
         order = sorted(found, key=lambda pair: (-round(pair[0], 6), self._tools[pair[1]].name))
         pinned = self._pinned(text, admit)
@@ -150,31 +153,33 @@ class Index:
         return admit
 
     def _reader(self, admit: Admit) -> Reader:
-        def known(word: str) -> bool:
-            for postings in (self._forms, self._stems):
-                posting = postings.get(word)
-                if posting and any(map(admit, posting.docs)):
-                    return True
-            return False
+        def known(form: str) -> bool:
+            posting = self._stems.get(tokens.stem(form))
+            return posting is not None and any(map(admit, posting.docs))
 
         return Reader(known, lambda word: self._vocabulary.mend(word, known))
 
     def _lists(self, query: Query) -> list[Weighted]:
-        stems: dict[str, float] = {}
+        weights: dict[str, float] = {}
         for term in query.terms:
-            stems[term.stem] = max(stems.get(term.stem, 0.0), term.weight)
-        forms = {term.form: FORM * term.weight for term in query.terms}
-        lists = self._weighted(self._stems, stems, CEILING) + self._weighted(self._forms, forms, CEILING)
-        return lists + self._weighted(self._verbs, dict.fromkeys(query.verbs, VERB), 1.0)
-
-    def _weighted(self, postings: Postings, weights: dict[str, float], most: float) -> list[Weighted]:
+            weights[term.stem] = max(weights.get(term.stem, 0.0), term.weight)
         lists = []
-        for word, weight in weights.items():
-            posting = postings.get(word)
-            if posting:
-                worth = weight * rarity(len(self._tools), len(posting))
-                lists.append(Weighted(posting, worth, worth * most))
-        return lists
+        for term in query.terms:
+            stem, form = self._stems.count(term.stem), self._forms.count(term.form)
+            if stem == form:  # the only form of its stem: one list serves both
+                weights[term.stem] += FORM * term.weight
+            elif form:
+                lists.append(self._weighted(self._forms, term.form, FORM * term.weight))
+        lists.extend(self._weighted(self._stems, stem, weight) for stem, weight in weights.items())
+        lists.extend(self._weighted(self._verbs, verb, VERB) for verb in query.verbs)
+        return [item for item in lists if item is not None]
+
+    def _weighted(self, postings: Postings, word: str, weight: float) -> Weighted | None:
+        posting = postings.get(word)
+        if posting is None:
+            return None
+        worth = weight * rarity(len(self._tools), len(posting))
+        return Weighted(posting, worth, worth * posting.peak)
 
     def _cover(self, query: Query) -> Callable[[int], float]:
         """The share of a tool's name, by rarity of its words, that the query holds."""
@@ -210,8 +215,8 @@ class Index:
         return Match(tool.name, tool.server, tool.tool, score, matched, repaired)
 
     def _holds(self, term: Term, doc: int) -> bool:
-        lists = (self._stems.get(term.stem), self._forms.get(term.form))
-        return any(posting is not None and posting.get(doc) > 0 for posting in lists)
+        posting = self._stems.get(term.stem)
+        return posting is not None and posting.get(doc) > 0
 
 
 def _kept(document: Document, entry: Entry) -> Tool:

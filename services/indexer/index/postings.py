@@ -12,13 +12,14 @@ from math import log
 
 
 class Posting:
-    """The documents of one word and what the word is worth in each."""
+    """The documents of one word, what the word is worth in each, and a bound of that."""
 
-    __slots__ = ("docs", "impacts")
+    __slots__ = ("docs", "impacts", "peak")
 
     def __init__(self) -> None:
         self.docs = array("I")
         self.impacts = array("f")
+        self.peak = 0.0
 
     def __len__(self) -> int:
         return len(self.docs)
@@ -32,6 +33,7 @@ class Posting:
         place = bisect_left(self.docs, doc)
         self.docs.insert(place, doc)
         self.impacts.insert(place, impact)
+        self.peak = max(self.peak, self.impacts[place])
 
     def drop(self, doc: int) -> None:
         place = bisect_left(self.docs, doc)

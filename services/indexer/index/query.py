@@ -58,9 +58,8 @@ class Reader:
         return Query(tuple(terms.values()), tuple(sorted(verbs.classes(terms))), unknown)
 
     def _term(self, form: str) -> Term | None:
-        stem = tokens.stem(form)
-        if self._known(stem) or self._known(form):
-            return Term(form, form, stem)
+        if self._known(form):
+            return Term(form, form, tokens.stem(form))
         mended = self._mend(form)
         return Term(form, mended, tokens.stem(mended), REPAIRED) if mended else None
 

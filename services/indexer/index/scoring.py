@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from heapq import heapify, heappop
+from heapq import heapify, heappop, heappushpop
+from itertools import islice
 
 from services.indexer.index.postings import Posting
 
-COVERAGE = 0.25
+COVERAGE = 0.4
 """How much a fully named tool gains over one that only mentions the words."""
 
 GROWTH = 1 + COVERAGE
 
-Admit = Callable[[int], bool]
-Cover = Callable[[int], float]
+LOOKUP = 6
+"""Walking past a document of a list costs a sixth of looking one up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +31,54 @@ class Weighted:
     bound: float
 
 
-def rank(lists: list[Weighted], limit: int, admit: Admit, cover: Cover) -> list[tuple[float, int]]:
-    """The `limit` best admitted documents and all that tie with the last, best first, with their scores.
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """One question: how many are wanted, who may be shown, and how much of a name (0 to 1) was asked for."""
 
-    `cover` gives the share (0 to 1) of a document's name that the query holds.
-    """
-    found: list[tuple[float, int]] = []
-    floor = 0.0
-    for base, doc in _descending(_gather(lists, limit, admit)):
-        if base * GROWTH < floor:
-            break
-        if admit(doc):
-            found.append((base * (1 + COVERAGE * cover(doc)), doc))
-            if len(found) >= limit:
-                floor = _last(found, limit)
-    return [pair for pair in sorted(found, reverse=True) if pair[0] >= floor]
+    limit: int
+    admit: Callable[[int], bool]
+    cover: Callable[[int], float]
 
+    def best(self, lists: list[Weighted]) -> list[tuple[float, int]]:
+        """The `limit` best admitted documents and all that tie with the last; scores, in no order."""
+        found: list[tuple[float, int]] = []
+        top = [0.0] * self.limit
+        for base, doc in _descending(self._gather(lists)):
+            if base * GROWTH < top[0]:
+                break
+            if self.admit(doc):
+                score = self._lifted(base, doc)
+                found.append((score, doc))
+                heappushpop(top, score)
+        return [pair for pair in found if pair[0] >= top[0]]
 
-def _last(found: list[tuple[float, int]], limit: int) -> float:
-    return sorted(found, reverse=True)[limit - 1][0]
+    def _gather(self, lists: list[Weighted]) -> dict[int, float]:
+        """Scores, before names are looked at, of every document that can be among the best."""
+        scores: dict[int, float] = {}
+        closed = False
+        left = sum(item.bound for item in lists)
+        for item in sorted(lists, key=lambda item: -item.weight):
+            if closed or (len(item.posting) > len(scores) / 4 and self._settled(scores, left)):
+                floor = self._floor(scores)
+                closed = closed or left * GROWTH < floor
+                least = floor / GROWTH - left
+                scores = {doc: score for doc, score in scores.items() if score >= least}
+            (_lift if closed else _add)(scores, item)
+            left -= item.bound
+        return scores
+
+    def _settled(self, scores: dict[int, float], left: float) -> bool:
+        """Whether it is worth looking if no new document can win any more."""
+        return len(scores) >= self.limit and max(scores.values()) > left
+
+    def _floor(self, scores: dict[int, float]) -> float:
+        """What the first `limit` admitted documents reach at least; 0 if there are fewer."""
+        admitted = (pair for pair in _descending(scores) if self.admit(pair[1]))
+        found = [self._lifted(base, doc) for base, doc in islice(admitted, self.limit)]
+        return min(found) if len(found) == self.limit else 0.0
+
+    def _lifted(self, base: float, doc: int) -> float:
+        return base * (1 + COVERAGE * self.cover(doc))
 
 
 def _descending(scores: dict[int, float]) -> Iterator[tuple[float, int]]:
@@ -59,48 +89,19 @@ def _descending(scores: dict[int, float]) -> Iterator[tuple[float, int]]:
         yield -score, doc
 
 
-def _gather(lists: list[Weighted], limit: int, admit: Admit) -> dict[int, float]:
-    """Scores of every document that can be among the first `limit`."""
-    scores: dict[int, float] = {}
-    left = sum(item.bound for item in lists)
-    ordered = sorted(lists, key=lambda item: -item.bound)
-    for place, item in enumerate(ordered):
-        if len(item.posting) > len(scores) / 4 and _settled(scores, left, limit):
-            floor = _floor(scores, limit, admit)
-            if left * GROWTH < floor:
-                return _finish(scores, ordered[place:], left, floor)
-        _add(scores, item)
-        left -= item.bound
-    return scores
-
-
-def _settled(scores: dict[int, float], left: float, limit: int) -> bool:
-    return len(scores) >= limit and max(scores.values()) > left * GROWTH
-
-
-def _floor(scores: dict[int, float], limit: int, admit: Admit) -> float:
-    """The score of the admitted document at place `limit`; 0 if there are fewer."""
-    for base, doc in _descending(scores):
-        if admit(doc):
-            limit -= 1
-            if limit == 0:
-                return base
-    return 0.0
-
-
 def _add(scores: dict[int, float], item: Weighted) -> None:
     weight, get = item.weight, scores.get
     for doc, impact in zip(item.posting.docs, item.posting.impacts, strict=True):
         scores[doc] = get(doc, 0.0) + weight * impact
 
 
-def _finish(scores: dict[int, float], rest: list[Weighted], left: float, floor: float) -> dict[int, float]:
-    """The remaining lists, looked up only for documents that can still reach `floor`."""
-    for item in rest:
-        least = floor / GROWTH - left
-        scores = {doc: score for doc, score in scores.items() if score >= least}
-        get = item.posting.get
+def _lift(scores: dict[int, float], item: Weighted) -> None:
+    """Add the list to documents that already have a score, and to no others."""
+    weight, posting = item.weight, item.posting
+    if len(posting) > LOOKUP * len(scores):
         for doc in scores:
-            scores[doc] += item.weight * get(doc)
-        left -= item.bound
-    return scores
+            scores[doc] += weight * posting.get(doc)
+        return
+    for doc, impact in zip(posting.docs, posting.impacts, strict=True):
+        if doc in scores:
+            scores[doc] += weight * impact
