@@ -1,0 +1,38 @@
+"""The configuration: one TOML file, read once, checked as a whole."""
+
+from libs.common.config.loading import load
+from libs.common.config.model import (
+    Auth,
+    Config,
+    Health,
+    HttpServer,
+    HttpTls,
+    InsertHeader,
+    Mcp,
+    Nats,
+    Seal,
+    Server,
+    ServerTls,
+    StderrFile,
+    StdioServer,
+)
+from libs.common.config.values import Address, parse_address
+
+__all__ = [
+    "Address",
+    "Auth",
+    "Config",
+    "Health",
+    "HttpServer",
+    "HttpTls",
+    "InsertHeader",
+    "Mcp",
+    "Nats",
+    "Seal",
+    "Server",
+    "ServerTls",
+    "StderrFile",
+    "StdioServer",
+    "load",
+    "parse_address",
+]

@@ -1,0 +1,207 @@
+"""The configuration of the gateway as frozen values: every key, its type and its default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+)
+
+from libs.common.config.values import (
+    Address,
+    Bearer,
+    BusUrl,
+    Command,
+    Duration,
+    FilePath,
+    Flag,
+    HeaderName,
+    HeaderValue,
+    HostName,
+    HttpUrl,
+    Instances,
+    Listen,
+    Origin,
+    Route,
+    SealKey,
+    Size,
+    Timeout,
+    Variable,
+    expected,
+    key_bytes,
+)
+
+Era = Literal["auto", "modern", "legacy"]
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, and closed to keys it does not name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ServerTls(Table):
+    """Certificate of our own listeners, PEM."""
+
+    certificate: FilePath
+    key: FilePath
+
+
+class Health(Table):
+    """Where liveness is answered; `listen` moves it to a listener of its own."""
+
+    enabled: Flag = True
+    path: Route = "/health"
+    listen: Listen | None = None
+
+
+class Server(Table):
+    """The edge's own listener. Sizes in bytes, times in seconds."""
+
+    listen_address: Listen = Address("127.0.0.1", 8000)
+    tls: ServerTls | None = None
+    health: Health = Health()
+    max_body_size: Size = 4 * 2**20
+    allowed_hosts: tuple[HostName, ...] = ()
+    allowed_origins: tuple[Origin, ...] = ()
+    drain_timeout: Duration = 30.0
+
+
+class InsertHeader(Table):
+    """A header that every request to a downstream carries."""
+
+    rule: Literal["insert"]
+    name: HeaderName
+    value: HeaderValue
+
+
+class Auth(Table):
+    """How we authenticate at a downstream: a token of our own."""
+
+    token: Bearer
+
+
+class HttpTls(Table):
+    """How a downstream's certificate is judged, and our own one for it. PEM files."""
+
+    verify_certs: Flag = True
+    accept_invalid_hostnames: Flag = False
+    root_ca_cert_path: FilePath | None = Field(
+        default=None, validation_alias=AliasChoices("root_ca_cert_path", "ca_bundle")
+    )
+    client_cert_path: FilePath | None = None
+    client_key_path: FilePath | None = None
+
+
+class StderrFile(Table):
+    """A file that a child's standard error is appended to."""
+
+    file: FilePath
+
+
+Stream = Literal["null", "inherit", "pipe"]
+
+
+def _stderr(value: Any) -> Any:
+    if (
+        isinstance(value, dict)
+        and set(value) == {"file"}
+        and value["file"]
+        and isinstance(value["file"], str)
+    ):
+        return StderrFile(file=Path(value["file"]))
+    if isinstance(value, StderrFile) or value in ("null", "inherit", "pipe"):
+        return value
+    said = '"null", "inherit", "pipe" or { file = "/path/to/log" }'
+    raise expected(said, "null", "inherit", "pipe")
+
+
+class Downstream(Table):
+    """What a server of either kind may set. Times in seconds."""
+
+    name: str
+    era: Era = "auto"
+    timeout: Timeout | None = None
+    """Deadline of one call; None takes `mcp.call_timeout`."""
+    start_timeout: Timeout = 30.0
+
+
+class StdioServer(Downstream):
+    """A child process that speaks MCP over its standard input and output."""
+
+    cmd: Command
+    env: dict[Variable, SecretStr] = {}
+    cwd: FilePath | None = None
+    stderr: Annotated[Stream | StderrFile, BeforeValidator(_stderr)] = "null"
+    instances: Instances = 1
+
+
+class HttpServer(Downstream):
+    """A server reached by Streamable HTTP or SSE; without `protocol` both are tried, in this order."""
+
+    url: HttpUrl
+    protocol: Literal["streamable-http", "sse"] | None = None
+    message_url: HttpUrl | None = None
+    auth: Auth | None = None
+    tls: HttpTls = HttpTls()
+    headers: tuple[InsertHeader, ...] = ()
+
+
+def _kind(value: Any) -> str:
+    stdio = "cmd" in value if isinstance(value, dict) else isinstance(value, StdioServer)
+    return STDIO if stdio else HTTP
+
+
+STDIO, HTTP = "<stdio>", "<http>"
+"""Tags of the two kinds; pydantic puts them into the place of a mistake, where `findings` takes them out."""
+
+AnyServer = Annotated[
+    Annotated[StdioServer, Tag(STDIO)] | Annotated[HttpServer, Tag(HTTP)],
+    Discriminator(_kind),
+]
+
+
+class Mcp(Table):
+    """The MCP endpoint and the servers behind it, sorted by name. Times in seconds."""
+
+    enabled: Flag = True
+    path: Route = "/mcp"
+    enable_structured_content: Flag = True
+    call_timeout: Timeout = 60.0
+    relist_interval: Duration = 300.0
+    headers: tuple[InsertHeader, ...] = ()
+    servers: dict[str, AnyServer] = {}
+
+
+class Nats(Table):
+    """The bus. The URL may carry a user and a password."""
+
+    url: BusUrl = SecretStr("nats://127.0.0.1:4222")
+
+
+class Seal(Table):
+    """Keys of the fleet: the first one seals, every one opens."""
+
+    keys: tuple[SealKey, ...] = ()
+
+    def decoded(self) -> tuple[bytes, ...]:
+        """The keys, 32 bytes each, in their order."""
+        return tuple(key_bytes(key) for key in self.keys)
+
+
+class Config(Table):
+    """One `nexus.toml`, checked as a whole."""
+
+    server: Server = Server()
+    mcp: Mcp = Mcp()
+    nats: Nats = Nats()
+    seal: Seal = Seal()
