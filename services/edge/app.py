@@ -1,0 +1,67 @@
+"""The edge as one ASGI application, wired from parts that are given to it."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from libs.common.seal import Keyring
+from services.edge.aggregate import Aggregate
+from services.edge.endpoint import Endpoint, Scope
+from services.edge.flights import Flights
+from services.edge.gateway import Catalog, Gateway, Identify, anonymous
+from services.edge.health import health_routes
+from services.edge.legacy import Legacy
+from services.edge.modern import Modern
+from services.edge.sessions import Sessions
+from services.edge.settings import Settings
+from services.edge.transparent import Transparent
+
+
+def create_app(
+    gateway: Gateway,
+    catalog: Catalog,
+    settings: Settings,
+    keys: Keyring,
+    flights: Flights,
+    *,
+    identify: Identify = anonymous,
+    health: bool = True,
+) -> FastAPI:
+    """Everything a client may reach. `health` is off where it has a listener of its own.
+
+    `flights` is shared with whoever hears of requests that were cancelled on another replica.
+    """
+    app = _bare(settings)
+    sessions = Sessions(keys, catalog, settings.session_ttl)
+    modern, legacy = Modern(settings), Legacy(gateway, sessions, flights, settings)
+    aggregate = Aggregate(gateway, settings)
+
+    def one(scope: Scope) -> Transparent:
+        return Transparent(scope["path_params"]["server"], gateway, catalog, settings)
+
+    every = Endpoint(lambda _: aggregate, identify, modern, legacy, settings)
+    single = Endpoint(one, identify, modern, legacy, settings)
+    app.router.routes += [Route(settings.mcp_path, every), Route(settings.mcp_path + "/{server}", single)]
+    if health:
+        app.router.routes += health_routes(catalog, settings, guarded=True)
+    return app
+
+
+def create_health(catalog: Catalog, settings: Settings) -> FastAPI:
+    """Health on a listener of its own, which only the operator's network reaches."""
+    app = _bare(settings)
+    app.router.routes += health_routes(catalog, settings, guarded=False)
+    return app
+
+
+def _bare(settings: Settings) -> FastAPI:
+    """No generated documentation, and no redirect from `/mcp/`: paths are exact."""
+    return FastAPI(
+        title="Nexus",
+        version=settings.version,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )

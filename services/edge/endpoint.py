@@ -1,0 +1,79 @@
+"""The ASGI endpoint of every MCP path: admit, identify, choose the era, answer whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from libs.common.errors import Failure, NexusError
+from services.edge.body import ClientGone, Receive
+from services.edge.era import is_modern
+from services.edge.exchange import Exchange
+from services.edge.gateway import Identify
+from services.edge.guard import admit
+from services.edge.headers import RawHeaders, read_headers
+from services.edge.legacy import Legacy
+from services.edge.modern import VERSION, Modern
+from services.edge.respond import error_bytes, error_headers, incident
+from services.edge.settings import Settings
+from services.edge.streams import Answer, Header, Send
+from services.edge.surface import Surface
+
+Scope = MutableMapping[str, Any]
+
+_CLOSE = (b"connection", b"close")
+
+
+class Endpoint:
+    """A plain ASGI application: what FastAPI does for an endpoint costs more than answering a call."""
+
+    def __init__(
+        self,
+        surface: Callable[[Scope], Surface],
+        identify: Identify,
+        modern: Modern,
+        legacy: Legacy,
+        settings: Settings,
+    ) -> None:
+        self._surface = surface
+        self._identify = identify
+        self._modern = modern
+        self._legacy = legacy
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        settings = self._settings
+        answer = Answer(send, keepalive=settings.keepalive, timeout=settings.write_timeout)
+        exchange = Exchange(scope["method"], receive, answer, self._surface(scope), {})
+        try:
+            await self._answer(exchange, scope["headers"])
+        except ClientGone:
+            return
+        finally:
+            if answer.streaming:
+                await answer.close()
+
+    async def _answer(self, exchange: Exchange, headers: RawHeaders) -> None:
+        try:
+            await self._serve(exchange, headers)
+        except ClientGone:
+            raise
+        except NexusError as error:
+            await _refuse(exchange, error.failure(), error_headers(error))
+        except Exception as error:  # noqa: BLE001 (the edge of the task: the log has all, the client a number)
+            await _refuse(exchange, incident(error), [])
+
+    async def _serve(self, exchange: Exchange, raw: RawHeaders) -> None:
+        settings = self._settings
+        exchange.headers = headers = read_headers(raw)
+        admit(headers.get("host"), headers.get("origin"), settings.allowed_hosts, settings.allowed_origins)
+        exchange.principal = await self._identify(headers)
+        era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
+        await era.serve(exchange)
+
+
+async def _refuse(exchange: Exchange, failure: Failure, headers: list[Header]) -> None:
+    status = exchange.status(failure)
+    if exchange.unread and exchange.verb == "POST":
+        headers.append(_CLOSE)
+    await exchange.answer.finish(error_bytes(exchange.id, failure), status, headers)

@@ -1,0 +1,27 @@
+"""Which of the protocol's two eras a request belongs to, by its `MCP-Protocol-Version` header."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
+
+LEGACY: Final = HANDSHAKE_PROTOCOL_VERSIONS
+"""Revisions with `initialize` and sessions, oldest first."""
+MODERN: Final = MODERN_PROTOCOL_VERSIONS
+"""Revisions in which every request stands alone."""
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+
+
+def is_modern(version: str | None) -> bool:
+    """Unknown revisions count as modern, unless dated earlier: that era can tell what it serves."""
+    if version is None or version in LEGACY:
+        return False
+    return not (_DATE.match(version) and version < MODERN[0])
+
+
+def negotiate(requested: str) -> str:
+    """The revision to answer `initialize` with: the requested one, or the newest we have."""
+    return requested if requested in LEGACY else LATEST_HANDSHAKE_VERSION

@@ -1,0 +1,46 @@
+"""One HTTP request to an MCP path, from its arrival to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec import Raw
+
+from libs.common.errors import NULL, Failure
+from libs.common.identity import ANONYMOUS, Principal
+from services.edge.body import Receive, check_accept, check_type, parse_body, read_body
+from services.edge.headers import Headers
+from services.edge.message import Message, known_id, read_message
+from services.edge.respond import transport_status
+from services.edge.settings import Settings
+from services.edge.streams import Answer
+from services.edge.surface import Surface
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known so far; `id` and `status` shape the error, should one come."""
+
+    verb: str
+    receive: Receive
+    answer: Answer
+    surface: Surface
+    headers: Headers
+    principal: Principal = ANONYMOUS
+    id: Raw = field(default_factory=lambda: NULL)
+    status: Callable[[Failure], int] = transport_status
+    unread: bool = True
+    """Whether body bytes may still be on the wire; the connection is then not used again."""
+
+    async def message(self, settings: Settings) -> Message:
+        """The one JSON-RPC message of a POST. Raises `ProtocolError`, `ClientGone`."""
+        headers = self.headers
+        check_accept(headers.get("accept"))
+        check_type(headers.get("content-type"), headers.get("content-encoding"))
+        body = await read_body(self.receive, headers, settings.max_body_size, settings.body_timeout)
+        self.unread = False
+        parsed: Any = parse_body(body)
+        self.id = known_id(parsed)
+        return read_message(parsed)

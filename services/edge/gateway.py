@@ -1,0 +1,77 @@
+"""What the edge needs from the rest of the gateway, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Raw, Struct
+
+from libs.common.identity import ANONYMOUS, Principal
+from libs.common.messages.calls import Request
+from libs.common.messages.catalog import Listing, State
+from services.edge.headers import Headers
+
+OnEvent = Callable[[Raw], None]
+"""Told of one JSON-RPC message that belongs to a call, whole and raw. Never blocks."""
+Bus = Literal["connected", "reconnecting", "closed"]
+
+
+class Gateway(Protocol):
+    """The way to the other services."""
+
+    async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
+        """The JSON-RPC `result` of one request. Cancelling the task cancels the call downstream.
+
+        Ends by the message's deadline at the latest. Raises `NexusError`.
+        """
+        ...
+
+    async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
+        """Tell every other replica that a legacy client cancelled its request."""
+        ...
+
+
+class ServerStatus(Struct, frozen=True):
+    """One configured server, as all its workers together see it."""
+
+    name: str
+    state: State
+    tools: int = 0
+    since: float = 0.0
+    """Seconds since the epoch."""
+    error: str = ""
+    workers: tuple[str, ...] = ()
+
+
+class Catalog(Protocol):
+    """What this replica knows without asking anybody."""
+
+    def bus(self) -> Bus: ...
+
+    def servers(self) -> Sequence[ServerStatus]:
+        """Every configured server, sorted by name."""
+        ...
+
+    def listing(self, server: str) -> Listing | None:
+        """What a server last listed; None before its first start."""
+        ...
+
+    def tombstoned(self, session: str) -> bool:
+        """Whether a session was ended, on this replica or another."""
+        ...
+
+    async def bury(self, session: str, ttl: float) -> None:
+        """End a session for `ttl` seconds; known here on return, elsewhere soon after."""
+        ...
+
+
+class Identify(Protocol):
+    """Tells who sends a request, from its headers. Raises `NexusError` for credentials that are no good."""
+
+    async def __call__(self, headers: Headers) -> Principal: ...
+
+
+async def anonymous(headers: Headers) -> Principal:
+    """Everybody is nobody: for a gateway without authentication."""
+    return ANONYMOUS

@@ -1,0 +1,111 @@
+"""Revision 2026-07-28: every POST stands alone, its `_meta` says who asks and what it can take."""
+
+from __future__ import annotations
+
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    InboundLadderRejection,
+    InboundModernRoute,
+    classify_inbound_request,
+)
+from msgspec import Raw
+
+from libs.common.codec import raw
+from libs.common.errors import (
+    NULL,
+    CallFailed,
+    Failure,
+    InvalidRequest,
+    MethodNotAllowed,
+    MethodNotFound,
+    UnsupportedVersion,
+)
+from libs.common.messages.calls import Client
+from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_meta
+from services.edge.era import MODERN
+from services.edge.exchange import Exchange
+from services.edge.message import Message
+from services.edge.progress import Relay
+from services.edge.respond import modern_status, result_bytes
+from services.edge.results import modern_result
+from services.edge.settings import Settings
+from services.edge.streams import Watch
+from services.edge.surface import Ask, Description
+
+VERSION = "mcp-protocol-version"
+DISCOVER = "server/discover"
+_LEGACY_ONLY = frozenset({"initialize", "ping"})
+
+
+class Modern:
+    """Serves one exchange. Closing the response is the client's way to cancel."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def serve(self, exchange: Exchange) -> None:
+        if exchange.verb != "POST":
+            raise MethodNotAllowed("this revision of MCP is POST only", allow=["POST"])
+        message = await exchange.message(self._settings)
+        if message.kind == "response":
+            raise InvalidRequest("nothing was asked: this revision has no requests from server to client")
+        if message.kind == "notification":
+            _check_version(exchange.headers[VERSION])
+            return await exchange.answer.silence()
+        route = _classified(message, exchange.headers)
+        exchange.status = modern_status
+        with Watch(exchange.receive):
+            result = await _result(exchange, message, route)
+        named = modern_result(message.method, result, exchange.surface.info())
+        return await exchange.answer.finish(result_bytes(message.id, named))
+
+
+async def _result(exchange: Exchange, message: Message, route: InboundModernRoute) -> Raw:
+    surface = exchange.surface
+    if message.method == DISCOVER:
+        return discovered(surface.describe())
+    if message.method in _LEGACY_ONLY:
+        raise MethodNotFound(f"the method {message.method!r} does not exist in revision {MODERN[0]}")
+    token = progress_token(message.params)
+    logs = LOG_LEVEL in read_meta(message.params)
+    return await surface.answer(
+        Ask(
+            method=message.method,
+            params=forwardable(message.params),
+            principal=exchange.principal,
+            client=_client(route),
+            on_event=Relay(exchange.answer.event, token, logs=logs),
+            progress=token is not None,
+        )
+    )
+
+
+def discovered(description: Description) -> Raw:
+    """The result of `server/discover`."""
+    result: dict[str, object] = {"supportedVersions": MODERN, "capabilities": description.capabilities}
+    if description.instructions:
+        result["instructions"] = description.instructions
+    return raw(result)
+
+
+def _classified(message: Message, headers: dict[str, str]) -> InboundModernRoute:
+    route = classify_inbound_request(message.body, headers=headers)
+    if isinstance(route, InboundLadderRejection):
+        raise _rejected(route)
+    return route
+
+
+def _rejected(rejection: InboundLadderRejection) -> CallFailed:
+    data = NULL if rejection.data is None else raw(rejection.data)
+    http = ERROR_CODE_HTTP_STATUS.get(rejection.code, 400)
+    return CallFailed(Failure(rejection.code, rejection.message, "no", http, data))
+
+
+def _check_version(version: str) -> None:
+    if version not in MODERN:
+        raise UnsupportedVersion("unsupported protocol version", supported=list(MODERN), requested=version)
+
+
+def _client(route: InboundModernRoute) -> Client:
+    info = NULL if route.client_info is None else raw(route.client_info)
+    return Client(route.protocol_version, raw(route.client_capabilities), info)

@@ -1,0 +1,92 @@
+"""Results and errors as JSON-RPC bytes and HTTP statuses, in one place."""
+
+from __future__ import annotations
+
+import secrets
+
+import structlog
+from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
+from msgspec import Raw, Struct
+
+from libs.common.codec import encode, raw
+from libs.common.errors import NULL, Failure, MethodNotAllowed, NexusError
+from services.edge.streams import Header
+
+log = structlog.get_logger("edge")
+
+RETRY_AFTER = b"1"
+"""Seconds: a lost bus or a full queue is usually over by then."""
+
+
+class _Reply(Struct):
+    id: Raw
+    result: Raw
+    jsonrpc: str = "2.0"
+
+
+class _Error(Struct, omit_defaults=True):
+    code: int
+    message: str
+    data: Raw = NULL
+
+
+class _Refusal(Struct):
+    id: Raw
+    error: _Error
+    jsonrpc: str = "2.0"
+
+
+class _Notice(Struct):
+    method: str
+    params: Raw
+    jsonrpc: str = "2.0"
+
+
+def result_bytes(request_id: Raw, result: Raw) -> bytes:
+    """A JSON-RPC response."""
+    return encode(_Reply(request_id, result))
+
+
+def error_bytes(request_id: Raw, failure: Failure) -> bytes:
+    """A JSON-RPC error response; `null` stands for an id nobody could read."""
+    return encode(_Refusal(request_id, _Error(failure.code, failure.message, failure.data)))
+
+
+def notice_bytes(method: str, params: Raw) -> bytes:
+    """A JSON-RPC notification."""
+    return encode(_Notice(method, params))
+
+
+def transport_status(failure: Failure) -> int:
+    """For a message that was refused before it was understood."""
+    return failure.http
+
+
+def modern_status(failure: Failure) -> int:
+    """2026-07-28: malformed is 400 and unknown 404, also when a downstream server says so."""
+    if failure.http != 200:
+        return failure.http
+    return ERROR_CODE_HTTP_STATUS.get(failure.code, 200)
+
+
+def legacy_status(failure: Failure) -> int:
+    """Up to 2025-11-25 an answered request is 200; a 404 would tell the client that its session is over."""
+    return 200 if failure.code in ERROR_CODE_HTTP_STATUS else failure.http
+
+
+def error_headers(error: NexusError) -> list[Header]:
+    """What HTTP wants to be said beside the status."""
+    headers: list[Header] = []
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.data["allow"]).encode()))
+    if error.failure().http == 503:
+        headers.append((b"retry-after", RETRY_AFTER))
+    return headers
+
+
+def incident(error: Exception) -> Failure:
+    """An error nobody foresaw: all of it goes to the log, its number to the client."""
+    number = secrets.token_hex(6)
+    log.error("unexpected error", incident=number, exc_info=error)
+    message = f"internal error; the gateway's log has more under {number}"
+    return Failure(-32603, message, "unknown", 500, raw({"incident": number, "executed": "unknown"}))

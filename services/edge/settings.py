@@ -1,0 +1,34 @@
+"""What the edge can be told: plain values, so that its parts know no configuration file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The edge's share of the configuration; times are seconds, sizes bytes."""
+
+    version: str
+    """This gateway's own, told to clients."""
+    mcp_path: str = "/mcp"
+    structured_content: bool = True
+    call_timeout: float = 60.0
+    """From a request's arrival to its absolute deadline."""
+    max_body_size: int = 4 * MIB
+    body_timeout: float = 30.0
+    """For a request's whole body, however it is cut up."""
+    allowed_hosts: frozenset[str] = frozenset()
+    """Lower-case names clients may use in `Host`, beside `localhost` and IP addresses."""
+    allowed_origins: frozenset[str] = frozenset()
+    """Lower-case `scheme://host[:port]` of web pages that may call."""
+    session_ttl: float = 24 * 3600.0
+    """Life of a legacy session; the client then initializes again."""
+    keepalive: float = 15.0
+    """Between two signs of life on a silent event stream."""
+    write_timeout: float = 30.0
+    """For a client to take the rest of its answer."""
+    health_path: str | None = "/health"
+    ready_path: str | None = "/ready"

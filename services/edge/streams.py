@@ -1,0 +1,153 @@
+"""The answer to one POST: JSON if it is all there is, an event stream from the first event on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from types import TracebackType
+from typing import Any
+
+from services.edge.body import ClientGone, Receive
+
+QUEUE_MAX = 256
+"""Events that wait for a slow reader; later ones are dropped, the answer itself never is."""
+WATCH_AFTER = 0.05
+"""Seconds until a call's client is watched: most calls are answered before and never pay for it."""
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+_JSON = (b"content-type", b"application/json")
+_STREAM: list[Header] = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_COMMENT = b": keep-alive\n\n"
+
+
+def frame(message: bytes) -> bytes:
+    """One server-sent event; line breaks between JSON tokens become further `data:` lines."""
+    return b"event: message\ndata: " + b"\ndata: ".join(message.splitlines()) + b"\n\n"
+
+
+async def send_body(send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
+    """A whole response at once."""
+    start = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Answer:
+    """Writes one answer. The task that streams events, if any, is ended by `close`."""
+
+    __slots__ = ("_closing", "_keepalive", "_pump", "_queue", "_ready", "_send", "_timeout", "dropped")
+
+    def __init__(self, send: Send, *, keepalive: float = 15.0, timeout: float = 30.0) -> None:
+        self._send = send
+        self._keepalive = keepalive
+        self._timeout = timeout
+        self._pump: asyncio.Task[None] | None = None
+        self.dropped = 0
+
+    @property
+    def streaming(self) -> bool:
+        return self._pump is not None
+
+    def event(self, message: bytes) -> None:
+        """Stream one JSON-RPC message; never blocks."""
+        if self._pump is None:
+            self._queue: deque[bytes] = deque()
+            self._ready = asyncio.Event()
+            self._closing = False
+            self._pump = asyncio.create_task(self._stream())
+        if len(self._queue) >= QUEUE_MAX:
+            self.dropped += 1
+            return
+        self._queue.append(frame(message))
+        self._ready.set()
+
+    async def finish(self, message: bytes, status: int = 200, headers: Iterable[Header] = ()) -> None:
+        """The end. Once events have been streamed, `status` and `headers` are sent already."""
+        if self._pump is None:
+            await send_body(self._send, status, message, [_JSON, *headers])
+        else:
+            self._queue.append(frame(message))
+            await self._drain(self._pump)
+
+    async def silence(self, status: int = 202) -> None:
+        """The end without a message."""
+        if self._pump is None:
+            await send_body(self._send, status, b"")
+        else:
+            await self._drain(self._pump)
+
+    async def close(self) -> None:
+        """Stop streaming, whatever has been sent."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
+
+    async def _drain(self, pump: asyncio.Task[None]) -> None:
+        """Raises `ClientGone` if the client does not take the rest in time; `close` then ends the stream."""
+        self._closing = True
+        self._ready.set()
+        done, _ = await asyncio.wait([pump], timeout=self._timeout)
+        if not done:
+            raise ClientGone
+
+    async def _stream(self) -> None:
+        await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
+        while True:
+            while self._queue:
+                await self._write(self._queue.popleft())
+            if self._closing:
+                break
+            self._ready.clear()
+            try:
+                async with asyncio.timeout(self._keepalive):
+                    await self._ready.wait()
+            except TimeoutError:
+                await self._write(_COMMENT)
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+class Watch:
+    """Inside it, the client's going away cancels the work and comes out as `ClientGone`."""
+
+    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(loop)
+        self._timer = loop.call_later(WATCH_AFTER, self._start)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._gone and self._task is not None:
+            others = self._task.uncancel()
+            if kind is asyncio.CancelledError and not others:
+                raise ClientGone from None
+
+    def _start(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()

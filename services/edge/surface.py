@@ -1,0 +1,57 @@
+"""What a path offers to clients, the same for both eras of the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from msgspec import Raw
+
+from libs.common.identity import Principal
+from libs.common.messages.calls import Client
+from services.edge.gateway import OnEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """How a surface introduces itself, in `initialize` and in `server/discover`."""
+
+    capabilities: Raw
+    info: Raw
+    """Its `serverInfo`."""
+    instructions: str = ""
+
+
+@dataclass(slots=True)
+class Ask:
+    """One request of a client, freed of what belongs to its own hop."""
+
+    method: str
+    params: dict[str, Any]
+    principal: Principal
+    client: Client
+    on_event: OnEvent
+    progress: bool = False
+
+
+class Surface(Protocol):
+    """One MCP endpoint. Sessions are bound to `route`."""
+
+    @property
+    def route(self) -> str: ...
+
+    def describe(self) -> Description:
+        """Raises `NexusError` if there is nothing to introduce."""
+        ...
+
+    def info(self) -> Raw | None:
+        """The `serverInfo` for the `_meta` of results, if it is known."""
+        ...
+
+    async def answer(self, ask: Ask) -> Raw:
+        """The `result` of a request. Raises `NexusError`."""
+        ...
+
+    async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
+        """Take a client's notification; one that means nothing here is dropped."""
+        ...

@@ -1,0 +1,131 @@
+"""The two tools of the aggregate as clients see them: names, words and schemas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Raw, Struct
+
+from libs.common.codec import raw
+
+SEARCH = "search"
+EXECUTE = "execute"
+LIMIT_MAX = 50
+KEYWORDS_MAX = 32
+TEXT_MAX = 1024
+"""Characters of a query or a keyword."""
+
+INSTRUCTIONS = (
+    "This server stands in front of many others and shows their tools through two of its own. "
+    f"First call `{SEARCH}` with what you want to do, in your own words. "
+    f"Then call `{EXECUTE}` with the exact name of a tool you found and arguments that fit its input schema. "
+    f"Names you have not seen in a search result do not work: search again instead of guessing."
+)
+
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
+
+
+class SearchArguments(Struct):
+    """The arguments of `search`; at least one of `query` and `keywords` is needed."""
+
+    query: Text = ""
+    keywords: Annotated[list[Text], Meta(max_length=KEYWORDS_MAX)] = []
+    limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] = 10
+
+
+class ExecuteArguments(Struct):
+    """The arguments of `execute`; a tool without parameters may be called without `arguments`."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+_ITEM: dict[str, Any] = {
+    "type": "object",
+    "required": ["name", "description", "input_schema", "score"],
+    "properties": {
+        "name": {"type": "string", "description": f"The exact name to pass to `{EXECUTE}`."},
+        "description": {"type": "string"},
+        "input_schema": {"description": "The JSON Schema that the tool's arguments must satisfy."},
+        "score": {"type": "number", "description": "Higher is better; comparable within one answer only."},
+        "server": {"type": "string", "description": "The server the tool belongs to."},
+        "title": {"type": "string"},
+        "annotations": {"description": "What the server says of the tool's effects; a hint, not a promise."},
+        "output_schema": {"description": "The JSON Schema of the tool's structured result."},
+    },
+}
+
+# No `anyOf` for "query or keywords": tool-calling APIs refuse it at the top of an input schema.
+_SEARCH: dict[str, Any] = {
+    "name": SEARCH,
+    "title": "Search tools",
+    "description": (
+        "Find tools by what they do. Returns the best matches first, each with its exact name "
+        f"(server__tool), its description and the schema of its arguments. Call this before `{EXECUTE}`."
+    ),
+    "inputSchema": {
+        "type": "object",
+        "title": "SearchParameters",
+        "properties": {
+            "query": {
+                "type": "string",
+                "maxLength": TEXT_MAX,
+                "description": "What you want to do, for example: read a file from a repository.",
+            },
+            "keywords": {
+                "type": "array",
+                "maxItems": KEYWORDS_MAX,
+                "items": {"type": "string", "maxLength": TEXT_MAX},
+                "description": 'Words to look for, for example: ["git", "commit", "history"].',
+            },
+            "limit": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": LIMIT_MAX,
+                "default": 10,
+                "description": "How many tools to return at most.",
+            },
+        },
+    },
+    "annotations": {"readOnlyHint": True},
+}
+
+_FOUND: dict[str, Any] = {
+    "type": "object",
+    "title": "SearchResponse",
+    "required": ["results"],
+    "properties": {"results": {"type": "array", "items": _ITEM}},
+}
+
+_EXECUTE: dict[str, Any] = {
+    "name": EXECUTE,
+    "title": "Execute a tool",
+    "description": (
+        f"Run one tool that `{SEARCH}` has found. The name must be copied from a search result, "
+        "and the arguments must fit that tool's input schema."
+    ),
+    "inputSchema": {
+        "type": "object",
+        "title": "ExecuteParameters",
+        "description": "Which tool to run, and with what.",
+        "required": ["name", "arguments"],
+        "properties": {
+            "name": {
+                "type": "string",
+                "description": "The tool's exact name from a search result, for example: git__commit.",
+            },
+            "arguments": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": 'The tool\'s own arguments, for example: {"message": "Fix the build"}.',
+            },
+        },
+    },
+    "annotations": {"destructiveHint": True, "openWorldHint": True},
+}
+
+
+def tool_list(*, structured: bool) -> Raw:
+    """The result of `tools/list`; an output schema is promised only where structured content is sent."""
+    search = {**_SEARCH, "outputSchema": _FOUND} if structured else _SEARCH
+    return raw({"tools": [search, _EXECUTE]})

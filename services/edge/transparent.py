@@ -1,0 +1,110 @@
+"""One server behind its own path: its own names, and whatever else it speaks, untouched."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from msgspec import DecodeError, Raw
+from msgspec.structs import replace
+
+from libs.common.codec import members, raw
+from libs.common.errors import NULL, CallFailed, MethodNotFound, ServerUnavailable, ServerUnknown
+from libs.common.identity import Principal
+from libs.common.messages.calls import CallServer, NotifyServer
+from libs.common.messages.catalog import Listing
+from libs.common.naming import is_server
+from services.edge.gateway import Catalog, Gateway
+from services.edge.settings import Settings
+from services.edge.surface import Ask, Description
+
+_CARRIED = ("tools", "prompts", "resources", "completions")
+_NOT_CARRIED = ("listChanged", "subscribe")
+_UNSHARED = frozenset(
+    {"logging/setLevel", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"}
+)
+"""They would change, for everybody, the one session that all clients of a server share."""
+_OWN_HOP = frozenset({"notifications/initialized", "notifications/cancelled"})
+
+
+class Transparent:
+    """Introduces the server from what it last said of itself, and passes everything else on."""
+
+    def __init__(self, server: str, gateway: Gateway, catalog: Catalog, settings: Settings) -> None:
+        self._server = server
+        self._gateway = gateway
+        self._catalog = catalog
+        self._timeout = settings.call_timeout
+        self.route = f"{settings.mcp_path}/{server}"
+
+    def describe(self) -> Description:
+        listing = self._listing()
+        if listing is None:
+            raise self._unavailable()
+        info = raw({"name": self._server, "version": ""}) if listing.info == NULL else listing.info
+        return Description(_carried(listing.capabilities), info, listing.instructions)
+
+    def info(self) -> Raw | None:
+        listing = self._listing()
+        return None if listing is None or listing.info == NULL else listing.info
+
+    async def answer(self, ask: Ask) -> Raw:
+        self._check_known()
+        if ask.method in _UNSHARED:
+            raise MethodNotFound(f"the method {ask.method!r} is not offered here")
+        message = CallServer(
+            server=self._server,
+            method=ask.method,
+            deadline=time.time() + self._timeout,
+            params=raw(ask.params),
+            principal=ask.principal,
+            client=ask.client,
+            progress=ask.progress,
+        )
+        return await self._gateway.request(message, on_event=ask.on_event)
+
+    async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
+        self._check_known()
+        if method in _OWN_HOP:
+            return
+        deadline = time.time() + self._timeout
+        await self._gateway.request(NotifyServer(self._server, method, deadline, raw(params), principal))
+
+    def _listing(self) -> Listing | None:
+        return self._catalog.listing(self._server)
+
+    def _check_known(self) -> None:
+        if self._listing() is None and not self._configured():
+            raise self._unavailable()
+
+    def _configured(self) -> bool:
+        return is_server(self._server) and any(
+            status.name == self._server for status in self._catalog.servers()
+        )
+
+    def _unavailable(self) -> CallFailed:
+        for status in self._catalog.servers():
+            if status.name == self._server:
+                why = f": {status.error}" if status.error else ""
+                text = f'the server "{self._server}" is configured but not ready ({status.state}{why})'
+                return CallFailed(ServerUnavailable(text).failure())
+        unknown = ServerUnknown(f'there is no server "{self._server[:64]}" behind this gateway')
+        return CallFailed(replace(unknown.failure(), http=404))
+
+
+def _carried(capabilities: Raw) -> Raw:
+    """Only what this path brings to the client; a promise nobody keeps is worse than none."""
+    offered = _object(capabilities)
+    return raw({name: _without_push(offered[name]) for name in _CARRIED if name in offered})
+
+
+def _without_push(capability: Raw) -> dict[str, Raw]:
+    return {key: value for key, value in _object(capability).items() if key not in _NOT_CARRIED}
+
+
+def _object(value: Raw) -> dict[str, Raw]:
+    """What is no object says nothing: the server wrote it, and only that server is shown by it."""
+    try:
+        return members(value)
+    except DecodeError:
+        return {}

@@ -1,0 +1,166 @@
+"""The rest of the gateway in memory: tools named after what they do, and a record of what was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Raw
+
+from libs.common.codec import decode, raw
+from libs.common.errors import (
+    BusUnavailable,
+    CallFailed,
+    DownstreamError,
+    MethodNotFound,
+    Overloaded,
+    ServerUnavailable,
+    ServerUnknown,
+)
+from libs.common.messages.calls import CallServer, ExecuteTool, NotifyServer, Request, SearchTools
+from libs.common.messages.catalog import Listing
+from libs.common.messages.search import Hit, ToolsFound
+from services.edge.gateway import Bus, OnEvent, ServerStatus
+
+SCHEMA = raw({"type": "object", "properties": {"text": {"type": "string"}}})
+HITS = (
+    Hit("demo__echo", "Repeats the text", SCHEMA, 2.5, "demo", "Echo", raw({"readOnlyHint": True}), SCHEMA),
+    Hit("demo__slow", "Waits until it is released", SCHEMA, 1.25),
+)
+DEMO = Listing(
+    server="demo",
+    digest="1",
+    tools=tuple(raw({"name": name, "inputSchema": {"type": "object"}}) for name in ("echo", "slow")),
+    version="2025-11-25",
+    capabilities=raw(
+        {
+            "tools": {"listChanged": True, "x-kept": 1},
+            "resources": {"subscribe": True},
+            "logging": {},
+            "experimental": {},
+        }
+    ),
+    info=raw({"name": "demo-server", "version": "9.9"}),
+    instructions="Ask nicely.",
+)
+REFUSALS: dict[str, Exception] = {
+    "demo__unknown": ServerUnknown("there is no tool of this name"),
+    "demo__down": ServerUnavailable("nobody holds the server now"),
+    "demo__busy": Overloaded("too many calls are waiting"),
+    "demo__lost": BusUnavailable("the bus is away"),
+    "demo__denied": CallFailed(DownstreamError(-32001, "not today", raw({"why": "rain"})).failure()),
+    "demo__nomethod": CallFailed(MethodNotFound("no such method").failure()),
+    "demo__boom": RuntimeError("secret detail of the implementation"),
+}
+
+
+def progress(step: int) -> Raw:
+    """As a server may send it: pretty-printed, with a token that is not the client's."""
+    return Raw(
+        b'{"jsonrpc": "2.0",\n "method": "notifications/progress",\r\n'
+        b' "params": {"progressToken": "minted-7", "progress": %d, "message": "step\\n%d"}}' % (step, step)
+    )
+
+
+LOG = raw({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "hello"}})
+QUESTION = raw({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {}})
+
+
+class StubGateway:
+    """Answers at once, except for `slow`, which waits for `release` and tells of its start and its end."""
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        self.elsewhere: list[tuple[str, Any, str]] = []
+        self.started = asyncio.Event()
+        self.release = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.cancelled = False
+        self.running = 0
+
+    async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
+        self.seen.append(message)
+        match message:
+            case SearchTools(keywords=keywords, query=query):
+                return _search(f"{query} {' '.join(keywords)}")
+            case ExecuteTool(name=name, params=params):
+                return await self._run(name, params, on_event)
+            case CallServer(server=server, method="tools/call", params=params):
+                return await self._run(f"{server}__{decode(params)['name']}", params, on_event)
+            case CallServer(method="tools/list"):
+                return raw({"tools": DEMO.tools, "x-unknown": 1})
+            case CallServer(method=method, params=params):
+                return raw({"method": method, "params": params})
+            case NotifyServer():
+                return Raw(b"{}")
+
+    async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
+        self.elsewhere.append((session, decode(request_id), reason))
+
+    async def _run(self, name: str, params: Raw, on_event: OnEvent | None) -> Raw:
+        if name in REFUSALS:
+            raise REFUSALS[name]
+        if name == "demo__slow":
+            await self._wait()
+        if name == "demo__events" and on_event is not None:
+            _emit(on_event)
+            await self._wait()
+        if name == "demo__flood" and on_event is not None:
+            for step in range(1000):
+                on_event(progress(step))
+        if name == "demo__strange":
+            return Raw(b'{"content": [ ],  "x-odd": 1.50, "_meta": {"a": 1}, "resultType": "complete"}')
+        if name == "demo__list":
+            return Raw(b"[]")
+        return raw({"content": [{"type": "text", "text": f"{name} {decode(params).get('arguments')}"}]})
+
+    async def _wait(self) -> None:
+        self.running += 1
+        self.started.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        finally:
+            self.running -= 1
+            self.ended.set()
+
+
+def _emit(on_event: Callable[[Raw], None]) -> None:
+    on_event(progress(1))
+    for other in (LOG, QUESTION, Raw(b"not json"), Raw(b"[]")):
+        on_event(other)
+    on_event(progress(2))
+
+
+def _search(words: str) -> Raw:
+    hits = tuple(hit for hit in HITS if hit.name.removeprefix("demo__") in words)
+    return raw(ToolsFound(hits, () if hits else ("demo__echo", "demo__slow")))
+
+
+class StubCatalog:
+    """One server that is ready, one that is not."""
+
+    def __init__(self) -> None:
+        self.state: Bus = "connected"
+        self.tombs: dict[str, float] = {}
+
+    def bus(self) -> Bus:
+        return self.state
+
+    def servers(self) -> list[ServerStatus]:
+        return [
+            ServerStatus("demo", "ready", tools=2, since=1.0, workers=("w1",)),
+            ServerStatus("late", "failed", since=2.0, error="it exited with 3"),
+        ]
+
+    def listing(self, server: str) -> Listing | None:
+        return DEMO if server == "demo" else None
+
+    def tombstoned(self, session: str) -> bool:
+        return session in self.tombs
+
+    async def bury(self, session: str, ttl: float) -> None:
+        self.tombs[session] = ttl
