@@ -1,0 +1,122 @@
+"""Request headers of downstream HTTP: configured ones, and what the modern era mirrors from the body."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+from pydantic import SecretStr
+
+from libs.common import codec
+from libs.common.config import InsertHeader
+from services.connector.session import Params
+
+Headers = dict[str, str]
+Mirrors = tuple[tuple[tuple[str, ...], str], ...]
+"""Where in the arguments each mirrored value is, and the header it goes to."""
+
+_PLAIN = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?|")
+_SENTINEL = re.compile(r"=\?base64\?.*\?=")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED |= dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
+_MARK = "x-mcp-header"
+_TYPES = ("string", "integer", "boolean")
+_DEPTH = 16
+
+
+def configured(token: SecretStr | None, rules: Iterable[InsertHeader]) -> Headers:
+    """The headers of every request to a server; a later rule beats an earlier one and the token."""
+    headers: Headers = {}
+    if token is not None:
+        headers["authorization"] = f"Bearer {token.get_secret_value()}"
+    for rule in rules:
+        headers[rule.name.lower()] = rule.value.get_secret_value()
+    return headers
+
+
+def safe(value: str) -> str:
+    """`value` as a header can carry it: as it is, or in the base64 sentinel (Streamable HTTP, 2026-07-28)."""
+    if _PLAIN.fullmatch(value) and not _SENTINEL.fullmatch(value):
+        return value
+    return f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+
+
+def routing(version: str, method: str, params: Params) -> Headers:
+    """The headers a modern server checks against the body."""
+    headers = {"mcp-protocol-version": version, "mcp-method": safe(method)}
+    member = _NAMED.get(method)
+    if member is not None and member in params:
+        name = codec.decode(params[member])
+        if isinstance(name, str):
+            headers["mcp-name"] = safe(name)
+    return headers
+
+
+def mirrors(schema: Raw) -> Mirrors:
+    """What a tool's `inputSchema` wants mirrored. Raises `ValueError` if it must not be offered at all.
+
+    Only properties reached through `properties` alone may be marked; each with a header of its own.
+    """
+    if _MARK.encode() not in memoryview(schema).tobytes():
+        return ()
+    found: list[tuple[tuple[str, ...], str]] = []
+    _walk(msgspec.json.decode(schema), (), found)
+    names = [name.lower() for _, name in found]
+    if len(set(names)) < len(names):
+        raise ValueError("two properties ask for the same Mcp-Param header")
+    return tuple(found)
+
+
+def mirrored(table: Mirrors, params: Params) -> Headers:
+    """The `Mcp-Param-*` headers of one call; an argument that is missing or null has none."""
+    if not table or "arguments" not in params:
+        return {}
+    arguments = msgspec.json.decode(params["arguments"])
+    values = ((name, _text(_at(arguments, path))) for path, name in table)
+    return {name: safe(text) for name, text in values if text is not None}
+
+
+def _walk(node: Any, path: tuple[str, ...] | None, found: list[tuple[tuple[str, ...], str]]) -> None:
+    """Collect the marks below `node`; a `path` of None is where no mark may be."""
+    if isinstance(node, list):
+        for part in node:
+            _walk(part, None, found)
+    if not isinstance(node, dict):
+        return
+    if isinstance(node.get(_MARK), str | int | float | bool | list | dict):
+        found.append(_mark(node, path))
+    for key, value in node.items():
+        if key == "properties" and isinstance(value, dict):
+            for name, sub in value.items():
+                deeper = (*path, name) if path is not None and len(path) < _DEPTH else None
+                _walk(sub, deeper, found)
+        elif key not in ("default", "examples", "const", "enum", _MARK):
+            _walk(value, None, found)
+
+
+def _mark(node: Mapping[str, Any], path: tuple[str, ...] | None) -> tuple[tuple[str, ...], str]:
+    name = node[_MARK]
+    if not path:
+        raise ValueError(f"{_MARK} is set where no argument of the call can be found for it")
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise ValueError(f"{_MARK} of property {'.'.join(path)!r} is no header name")
+    if node.get("type") not in _TYPES:
+        raise ValueError(f"{_MARK} is set on property {'.'.join(path)!r}, whose type cannot be a header")
+    return path, f"mcp-param-{name}"
+
+
+def _at(node: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
