@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from itertools import islice
 
 from services.indexer.index import tokens
-from services.indexer.index.fields import CEILING, Document, Entry, weigh
-from services.indexer.index.names import Names
+from services.indexer.index.fields import CEILING, Document, weigh
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.query import Query, Reader, Term
-from services.indexer.index.repair import Vocabulary
 from services.indexer.index.scoring import Ranking, Weighted
+from services.indexer.index.store import Store
 
 FORM = 0.4
 """Weight of the exact form beside the stem."""
@@ -47,46 +46,28 @@ class Match:
     repaired: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """What is kept of a document: its identity, and the words to take it out by."""
-
-    name: str
-    server: str
-    tool: str
-    words: tuple[str, ...]
-    stems: tuple[str, ...]
-    forms: tuple[str, ...]
-    verbs: tuple[str, ...]
-
-
 class Index:
     """Searches the tools of many servers; not for several threads at once."""
 
     def __init__(self) -> None:
-        self._tools: dict[int, Tool] = {}
+        self._store = Store()
         self._servers: dict[str, list[int]] = {}
-        self._free: list[int] = []
-        self._stems = Postings()
-        self._forms = Postings()
-        self._verbs = Postings()
-        self._names = Names()
-        self._vocabulary = Vocabulary(self._forms.count)
 
     def __len__(self) -> int:
-        return len(self._tools)
+        return len(self._store)
 
     def replace(self, server: str, documents: Sequence[Document]) -> None:
         """Make `documents` all that `server` has; of several with one name the last counts."""
-        self.remove(server)
         last = {document.name: document for document in documents}
-        if last:
-            self._servers[server] = [self._enter(document) for document in last.values()]
+        entries = [(document, weigh(document)) for document in last.values()]
+        self.remove(server)
+        if entries:
+            self._servers[server] = [self._store.enter(document, entry) for document, entry in entries]
 
     def remove(self, server: str) -> None:
         """Forget the tools of `server`; an unknown server has none."""
         for doc in self._servers.pop(server, ()):
-            self._leave(doc)
+            self._store.leave(doc)
 
     def search(self, text: str, *, limit: int, visible: Visible | None = None) -> list[Match]:
         """The best `limit` tools, best first, equals by name; a tool named outright leads."""
@@ -96,46 +77,22 @@ class Index:
         admit = self._admit(visible)
         query = self._reader(admit).read(text)
         found = Ranking(limit, admit, self._cover(query)).best(self._lists(query))
-        scores = {doc: round(score / self._attainable(query), 4) for score, doc in found}
-        order = sorted(found, key=lambda pair: (-round(pair[0], 6), self._tools[pair[1]].name))
-        pinned = self._pinned(text, admit)
-        best = dict.fromkeys([*pinned, *(doc for _, doc in order)])
-        return [
-            self._match(doc, 1.0 if doc in pinned else min(scores[doc], 1.0), query)
-            for doc in list(best)[:limit]
-        ]
+        found.sort(key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
+        most = self._attainable(query)
+        scores = dict.fromkeys(self._pinned(text, admit), 1.0)
+        for score, doc in found:
+            scores.setdefault(doc, min(round(score / most, 4), 1.0))
+        return [self._match(doc, score, query) for doc, score in islice(scores.items(), limit)]
 
     def nearest(self, name: str, *, limit: int = 3, visible: Visible | None = None) -> list[str]:
         """Exposed names closest to a misspelt `server__tool` or `tool`, closest first, equals by name."""
         admit = self._admit(visible)
         close = sorted(
-            (-closeness, self._tools[doc].name, doc) for doc, closeness in self._names.near(name).items()
+            (-closeness, self._store.tools[doc].name, doc)
+            for doc, closeness in self._store.names.near(name).items()
         )
-        found: list[str] = []
-        for _, exposed, doc in close:
-            if len(found) >= limit:
-                break
-            if admit(doc):
-                found.append(exposed)
-        return found
-
-    def _enter(self, document: Document) -> int:
-        doc = heappop(self._free) if self._free else len(self._tools)
-        entry = weigh(document)
-        self._tools[doc] = _kept(document, entry)
-        self._stems.add(doc, entry.stems)
-        self._vocabulary.add(self._forms.add(doc, entry.forms))
-        self._verbs.add(doc, dict.fromkeys(entry.verbs, 1.0))
-        self._names.add(doc, document.name, document.tool)
-        return doc
-
-    def _leave(self, doc: int) -> None:
-        tool = self._tools.pop(doc)
-        self._stems.remove(doc, tool.stems)
-        self._vocabulary.remove(self._forms.remove(doc, tool.forms))
-        self._verbs.remove(doc, tool.verbs)
-        self._names.remove(doc, tool.name, tool.tool)
-        heappush(self._free, doc)
+        shown = (exposed for _, exposed, doc in close if admit(doc))
+        return list(islice(shown, max(limit, 0)))
 
     def _admit(self, visible: Visible | None) -> Admit:
         """Whether a document may be shown, asked once a document and query."""
@@ -146,7 +103,7 @@ class Index:
         def admit(doc: int) -> bool:
             answer = seen.get(doc)
             if answer is None:
-                tool = self._tools[doc]
+                tool = self._store.tools[doc]
                 answer = seen[doc] = visible(tool.server, tool.tool)
             return answer
 
@@ -154,10 +111,10 @@ class Index:
 
     def _reader(self, admit: Admit) -> Reader:
         def known(form: str) -> bool:
-            posting = self._stems.get(tokens.stem(form))
+            posting = self._store.stems.get(tokens.stem(form))
             return posting is not None and any(map(admit, posting.docs))
 
-        return Reader(known, lambda word: self._vocabulary.mend(word, known))
+        return Reader(known, lambda word: self._store.vocabulary.mend(word, known))
 
     def _lists(self, query: Query) -> list[Weighted]:
         weights: dict[str, float] = {}
@@ -165,20 +122,20 @@ class Index:
             weights[term.stem] = max(weights.get(term.stem, 0.0), term.weight)
         lists = []
         for term in query.terms:
-            stem, form = self._stems.count(term.stem), self._forms.count(term.form)
+            stem, form = self._store.stems.count(term.stem), self._store.forms.count(term.form)
             if stem == form:  # the only form of its stem: one list serves both
                 weights[term.stem] += FORM * term.weight
             elif form:
-                lists.append(self._weighted(self._forms, term.form, FORM * term.weight))
-        lists.extend(self._weighted(self._stems, stem, weight) for stem, weight in weights.items())
-        lists.extend(self._weighted(self._verbs, verb, VERB) for verb in query.verbs)
+                lists.append(self._weighted(self._store.forms, term.form, FORM * term.weight))
+        lists.extend(self._weighted(self._store.stems, stem, weight) for stem, weight in weights.items())
+        lists.extend(self._weighted(self._store.verbs, verb, VERB) for verb in query.verbs)
         return [item for item in lists if item is not None]
 
     def _weighted(self, postings: Postings, word: str, weight: float) -> Weighted | None:
         posting = postings.get(word)
         if posting is None:
             return None
-        worth = weight * rarity(len(self._tools), len(posting))
+        worth = weight * rarity(len(self._store), len(posting))
         return Weighted(posting, worth, worth * posting.peak)
 
     def _cover(self, query: Query) -> Callable[[int], float]:
@@ -188,9 +145,9 @@ class Index:
 
         def cover(doc: int) -> float:
             held = whole = 0.0
-            for word in self._tools[doc].words:
+            for word in self._store.tools[doc].words:
                 if word not in worth:
-                    worth[word] = rarity(len(self._tools), self._stems.count(word))
+                    worth[word] = self._store.rarity(word)
                 whole += worth[word]
                 held += worth[word] if word in asked else 0.0
             return held / whole if whole else 0.0
@@ -198,27 +155,21 @@ class Index:
         return cover
 
     def _attainable(self, query: Query) -> float:
-        total = len(self._tools)
-        stems = {term.stem for term in query.terms}
-        rare = sum(rarity(total, self._stems.count(stem)) for stem in stems)
+        """What a tool that is all about the query would score."""
+        rare = sum(self._store.rarity(stem) for stem in {term.stem for term in query.terms})
         return CEILING * (rare + STRANGE * query.unknown) or 1.0
 
     def _pinned(self, text: str, admit: Admit) -> list[int]:
-        exact = [doc for doc in self._names.exact(text) if admit(doc)]
-        return sorted(exact, key=lambda doc: self._tools[doc].name)
+        exact = [doc for doc in self._store.names.exact(text) if admit(doc)]
+        return sorted(exact, key=lambda doc: self._store.tools[doc].name)
 
     def _match(self, doc: int, score: float, query: Query) -> Match:
-        tool = self._tools[doc]
+        tool = self._store.tools[doc]
         terms = [term for term in query.terms if self._holds(term, doc)]
         repaired = tuple((term.asked, term.form) for term in terms if term.asked != term.form)
         matched = tuple(dict.fromkeys(term.asked for term in terms))
         return Match(tool.name, tool.server, tool.tool, score, matched, repaired)
 
     def _holds(self, term: Term, doc: int) -> bool:
-        posting = self._stems.get(term.stem)
+        posting = self._store.stems.get(term.stem)
         return posting is not None and posting.get(doc) > 0
-
-
-def _kept(document: Document, entry: Entry) -> Tool:
-    words = (tuple(entry.stems), tuple(entry.forms), tuple(sorted(entry.verbs)))
-    return Tool(document.name, document.server, document.tool, entry.name, *words)

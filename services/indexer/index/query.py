@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
@@ -44,22 +44,22 @@ class Reader:
     def read(self, text: str) -> Query:
         """The first 64 distinct words of 4,096 characters; stop words only if there is nothing else."""
         asked = _distinct(text[:TEXT_MAX])
+        joined = [pair for pair in pairwise(asked) if self._known("".join(pair))]
+        explained = {form for pair in joined for form in pair} | verbs.among(asked)
         terms: dict[str, Term] = {}
         unknown = 0
-        for form in asked:
-            term = self._term(form)
-            if term is None:
+        for form in [*asked, *map("".join, joined)]:
+            term = self._known_as(form) or (None if form in explained else self._meant(form))
+            if term is not None:
+                terms.setdefault(term.form, term)
+            elif form not in explained:
                 unknown += 1
-            elif term.form not in terms:
-                terms[term.form] = term
-        for form in _compounds(list(terms.values())):
-            if form not in terms and self._known(form):
-                terms[form] = Term(form, form, tokens.stem(form))
-        return Query(tuple(terms.values()), tuple(sorted(verbs.classes(terms))), unknown)
+        return Query(tuple(terms.values()), tuple(sorted(verbs.classes(asked))), unknown)
 
-    def _term(self, form: str) -> Term | None:
-        if self._known(form):
-            return Term(form, form, tokens.stem(form))
+    def _known_as(self, form: str) -> Term | None:
+        return Term(form, form, tokens.stem(form)) if self._known(form) else None
+
+    def _meant(self, form: str) -> Term | None:
         mended = self._mend(form)
         return Term(form, mended, tokens.stem(mended), REPAIRED) if mended else None
 
@@ -68,10 +68,3 @@ def _distinct(text: str) -> list[str]:
     every = [form for group in islice(tokens.words(text), RUNS_MAX) for form in group]
     meant = [form for form in every if form not in tokens.STOP] or every
     return list(dict.fromkeys(meant))[:WORDS_MAX]
-
-
-def _compounds(terms: list[Term]) -> Iterator[str]:
-    """Neighbours written as one word: `key vault` also asks for `keyvault`."""
-    for left, right in pairwise(terms):
-        if left.form.isascii() and right.form.isascii():
-            yield left.form + right.form

@@ -28,6 +28,11 @@ _CLASSES = (
 _CLASS = {verb: line.split()[0] for line in _CLASSES for verb in line.split()}
 
 
+def among(words: Iterable[str]) -> set[str]:
+    """Those of the lower-case `words` that are verbs of a class."""
+    return {word for word in words if word in _CLASS}
+
+
 def classes(words: Iterable[str]) -> frozenset[str]:
     """The classes of the verbs among lower-case `words`."""
     return frozenset(_CLASS[word] for word in words if word in _CLASS)

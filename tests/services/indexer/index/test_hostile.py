@@ -1,0 +1,118 @@
+"""Tools that cheat and queries that are no queries."""
+
+from __future__ import annotations
+
+import random
+from time import process_time
+
+import pytest
+
+from benchmarks.search.corpus import Catalogue
+from services.indexer.index import Index
+from tests.services.indexer.index.catalogue import EVERY, document, found, index
+
+STUFFED = document("evil", "bait", "forecast weather " * 200, title="weather " * 50)
+
+
+@pytest.mark.parametrize("text", ["get_forecast", "meteo__get_forecast", "get forecast", "weather forecast"])
+def test_a_word_repeated_two_hundred_times_does_not_outrank_a_name(text: str) -> None:
+    honest = document("meteo", "get_forecast", "Gives the weather forecast of a place")
+    assert found(index([STUFFED, honest, *EVERY]), text)[0] == "get_forecast"
+
+
+def test_repeating_a_word_gains_nothing() -> None:
+    once = document("a", "honest", "Gives the weather of today in a place")
+    made = index([document("b", "bait", "weather " * 200), once, *EVERY])
+    assert found(made, "the weather") == ["honest", "bait"]
+
+
+def test_only_the_head_of_an_endless_description_is_indexed() -> None:
+    made = index([document("a", "long", "begin " + "filler " * 100_000 + "end"), *EVERY])
+    assert found(made, "begin") == ["long"]
+    assert found(made, "end") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "\n\t",
+        "?!",
+        "'\"",
+        "\x00\x01",
+        "\ud800",
+        "%s {} $1",
+        "_" * 500,
+        "-" * 5_000,
+        "🙂",
+        "()[]*+\\",
+    ],
+)
+def test_garbage_finds_nothing_and_harms_nothing(text: str) -> None:
+    assert found(index(), text) == []
+
+
+def test_very_long_queries_are_answered_from_their_head() -> None:
+    assert found(index(), "adder " + "x" * 5_000_000) == ["adder"]
+    distinct = " ".join(f"word{place}" for place in range(1_000))
+    assert found(index(), f"adder {distinct}") == ["adder"]
+    assert found(index(), f"{distinct} adder") == []
+
+
+def test_random_bytes_as_tools_and_queries_harm_nothing() -> None:
+    chance = random.Random(1)
+    made = index()
+
+    def noise(length: int) -> str:
+        return "".join(
+            chr(chance.choice([chance.randrange(128), chance.randrange(0x11000)])) for _ in range(length)
+        )
+
+    made.replace("noise", [document("noise", noise(20), noise(300), title=noise(30)) for _ in range(50)])
+    for _ in range(50):
+        made.search(noise(60), limit=10)
+        made.nearest(noise(20))
+    made.remove("noise")
+    assert found(made, "adder") == ["adder"]
+
+
+@pytest.mark.parametrize("text", ["更新日志", "组件的日志", "日志"])
+def test_chinese_words_are_found_without_spaces(text: str) -> None:
+    made = index(
+        [*EVERY, document("ant", "changelog", "列出特定组件的更新日志"), document("ant", "docs", "详细文档")]
+    )
+    assert found(made, text) == ["changelog"]
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        ("Réserve une table", "reserve"),
+        ("Books a café", "CAFÉ"),
+        ("Ищет документы", "документы"),
+        ("予約を作成します", "予約"),
+        ("일정을 만듭니다", "일정"),
+        ("मौसम की जानकारी", "मौसम"),
+        ("Straße suchen", "STRASSE"),
+        ("ｆｕｌｌｗｉｄｔｈ form", "fullwidth"),
+        ("Mixes API查询 scripts", "查询"),
+    ],
+)
+def test_other_scripts_and_accents_are_found(description: str, text: str) -> None:
+    made = index([*EVERY, document("x", "intl", description)])
+    assert found(made, text) == ["intl"]
+
+
+def test_queries_and_changes_stay_cheap_in_a_large_index() -> None:
+    catalogue = Catalogue(2_000)
+    made = Index()
+    for tools in catalogue.servers:
+        made.replace(tools[0].server, tools)
+    start = process_time()
+    for _ in range(20):
+        made.search(catalogue.query(), limit=10)
+    searched = process_time()
+    made.replace("more", catalogue.server("more") * 5)
+    assert (searched - start) / 20 < 0.05
+    assert process_time() - searched < 0.5
