@@ -1,0 +1,68 @@
+"""What the index holds: the tools, their words, their names, and the vocabulary, always in step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from services.indexer.index.fields import Document, Entry
+from services.indexer.index.names import Names
+from services.indexer.index.postings import Postings, rarity
+from services.indexer.index.repair import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What is kept of a document: its identity, the words of its name, and those to take it out by."""
+
+    name: str
+    server: str
+    tool: str
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    forms: tuple[str, ...]
+    verbs: tuple[str, ...]
+
+
+class Store:
+    """Documents by number; a number is used again once its document has left."""
+
+    def __init__(self) -> None:
+        self.tools: dict[int, Tool] = {}
+        self.stems = Postings()
+        self.forms = Postings()
+        self.verbs = Postings()
+        self.names = Names()
+        self.vocabulary = Vocabulary(self.forms.count)
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.tools)
+
+    def enter(self, document: Document, entry: Entry) -> int:
+        """Add one document; gives its number."""
+        doc = heappop(self._free) if self._free else len(self.tools)
+        self.tools[doc] = _kept(document, entry)
+        self.stems.add(doc, entry.stems)
+        self.vocabulary.add(self.forms.add(doc, entry.forms))
+        self.verbs.add(doc, dict.fromkeys(entry.verbs, 1.0))
+        self.names.add(doc, document.name, document.tool)
+        return doc
+
+    def leave(self, doc: int) -> None:
+        """Take one document out of everything that knows it."""
+        tool = self.tools.pop(doc)
+        self.stems.remove(doc, tool.stems)
+        self.vocabulary.remove(self.forms.remove(doc, tool.forms))
+        self.verbs.remove(doc, tool.verbs)
+        self.names.remove(doc, tool.name, tool.tool)
+        heappush(self._free, doc)
+
+    def rarity(self, stem: str) -> float:
+        """Inverse document frequency of a stem."""
+        return rarity(len(self.tools), self.stems.count(stem))
+
+
+def _kept(document: Document, entry: Entry) -> Tool:
+    words = (tuple(entry.stems), tuple(entry.forms), tuple(sorted(entry.verbs)))
+    return Tool(document.name, document.server, document.tool, entry.name, *words)
