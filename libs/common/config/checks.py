@@ -79,7 +79,9 @@ def _kind(key: Key, server: dict[str, Any]) -> Iterator[Mistake]:
 
 def _tls(key: Key, tls: dict[str, Any]) -> Iterator[Mistake]:
     if "ca_bundle" in tls and "root_ca_cert_path" in tls:
-        yield Mistake(key, "one of root_ca_cert_path and ca_bundle, which mean the same", "both")
+        yield Mistake(
+            (*key, "ca_bundle"), "", problem="means the same as root_ca_cert_path; remove one of the two"
+        )
     certificate, private = "client_cert_path" in tls, "client_key_path" in tls
     if certificate != private:
         missing = "client_key_path" if certificate else "client_cert_path"
@@ -94,7 +96,7 @@ def _paths(document: dict[str, Any]) -> Iterator[Mistake]:
         yield Mistake(
             ("server", "health", "path"), "", problem='"/ready" and "/metrics" have a meaning of their own'
         )
-    if not isinstance(path, str):
+    if not isinstance(path, str) or not path.startswith("/"):
         return
     shared = health.get("enabled") is not False and "listen" not in health
     if shared and (_under(live, path) or _under("/ready", path)):

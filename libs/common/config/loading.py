@@ -28,12 +28,12 @@ def load(path: Path, *, env: Mapping[str, str] = os.environ, secrets: bool = Tru
     document, refused = refuse_keys(_parse(path))
     resolved, unset = interpolate(document, env, secrets=secrets)
     config, wrong = _validate(document, resolved, secrets)
-    silenced = {mistake.key for mistake in unset}
-    siblings = {mistake.key[:-1] for mistake in refused}
-    mistakes = [*refused, *unset]
-    for mistake in (*check_document(resolved), *wrong):
-        replaced = mistake.missing and mistake.key[:-1] in siblings
-        if mistake.key not in silenced and not replaced:
+    mistakes = [*refused, *unset, *check_document(resolved)]
+    said = {mistake.key for mistake in mistakes}
+    beside = {mistake.key[:-1] for mistake in refused}
+    for mistake in wrong:
+        replaced = mistake.missing and mistake.key[:-1] in beside
+        if mistake.key not in said and not replaced:
             mistakes.append(mistake)
     if mistakes or config is None:
         raise ConfigError(render(str(path), mistakes))

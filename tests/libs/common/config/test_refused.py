@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from libs.common.config.refused import REFUSED
+from tests.libs.common.config.conftest import TIME, Read, Wrong
+
+SERVER = "mcp.servers.time"
+EXAMPLES = {
+    "llm": "[llm.providers.openai]\ntype = 'openai'",
+    "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nprotocol = 'grpc'",
+    "server.api_keys": "[[server.api_keys]]\nkey = 's3cret'",
+    "server.client_identification": "[server.client_identification]\nclient_id.jwt_claim = 'sub'",
+    "server.client_ip": "[server.client_ip]\nx_real_ip = true",
+    "server.cors": "[server.cors]\nallow_origins = '*'",
+    "server.csrf": "[server.csrf]\nenabled = true",
+    "server.oauth": "[server.oauth]\nurl = '{{ env.UNSET }}'",
+    "server.rate_limits": "[server.rate_limits.storage]\ntype = 'memory'",
+    "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
+    "mcp.expose": "[mcp]\nexpose = 'all'",
+    "mcp.pinned": "[mcp]\npinned = ['time__now']",
+    "mcp.servers.*.allow": f"[{SERVER}]\nallow = []",
+    "mcp.servers.*.auth.type": f"[{SERVER}.auth]\ntype = 'forward'",
+    "mcp.servers.*.deny": f"[{SERVER}]\ndeny = ['x']",
+    "mcp.servers.*.rate_limits": f"[{SERVER}.rate_limits.per_user.groups.free]\nlimit = 1",
+    "mcp.servers.*.sharing": f"[{SERVER}]\nsharing = 'per-session'",
+    "mcp.servers.*.tools": f"[{SERVER}.tools.now]\nallow = ['x']",
+}
+
+
+def with_server(text: str) -> str:
+    """The text with a server, whether the text opens that server's table itself or not."""
+    header = f"[{SERVER}]"
+    return (
+        text.replace(header, f'{header}\nurl = "https://t.example"')
+        if header in text
+        else f"{text}\n{header}\n"
+    )
+
+
+@pytest.mark.parametrize("pattern", REFUSED)
+def test_a_key_of_a_later_version_is_refused_by_name(wrong: Wrong, pattern: str) -> None:
+    text = with_server(EXAMPLES[pattern])
+    if "https" not in text:
+        text += 'url = "https://t.example"'
+    (line,) = wrong(text)
+    key = pattern.replace("*", "time")
+    assert line.startswith(f"{key}: is not supported yet" if key != "llm" else "llm: is out of scope")
+
+
+def test_refused_keys_are_reported_beside_other_mistakes(wrong: Wrong) -> None:
+    lines = wrong(f"server.cors = {{}}\nserver.csrf = {{}}\nserver.typo = 1\nmcp.call_timeout = 'x'\n{TIME}")
+    assert [line.split(":")[0] for line in lines] == [
+        "mcp.call_timeout",
+        "server.cors",
+        "server.csrf",
+        "server.typo",
+    ]
+
+
+def test_a_refused_value_is_never_shown(wrong: Wrong) -> None:
+    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['server.api_keys']}\n{TIME}"))
+
+
+@pytest.mark.parametrize("text", ['mcp.expose = "search"', "mcp.pinned = []", f'{SERVER}.sharing = "shared"'])
+def test_a_value_that_changes_nothing_is_let_through(read: Read, text: str) -> None:
+    assert "time" in read(f'{text}\n{SERVER}.cmd = ["x"]\n').mcp.servers
