@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from libs.common.config.durations import parse_duration
+from libs.common.config.keys import known_keys
+from libs.common.config.refused import REFUSED
+from tests.libs.common.config.conftest import TIME, Read, Wrong
+
+DOCS = Path(__file__).parents[4] / "docs" / "configuration.md"
+TEXT = DOCS.read_text(encoding="utf-8")
+ROWS = {
+    key: cells
+    for key, *cells in re.findall(r"^\| `([a-z_.*]+)` \| (.+?) \| (.+?) \| (.+) \|$", TEXT, re.MULTILINE)
+}
+EXAMPLES = re.findall(r"```toml\n(.+?)```", TEXT, re.DOTALL)
+SECTIONS = {"server", "mcp", "mcp.servers.*"}
+"""Tables that have a section of their own instead of a row."""
+
+
+@pytest.mark.parametrize("key", sorted(set(known_keys()) - SECTIONS))
+def test_every_key_has_its_row_in_the_docs(key: str) -> None:
+    assert key in ROWS
+
+
+def test_the_docs_name_no_key_that_does_not_exist() -> None:
+    assert set(ROWS) <= set(known_keys())
+    assert set(REFUSED) & set(ROWS) == set()
+
+
+@pytest.mark.parametrize("section", ["[server]", "[mcp]", "[mcp.servers.NAME]", "[nats]", "[seal]"])
+def test_every_table_has_its_section(section: str) -> None:
+    assert re.search(rf"^## .*`{re.escape(section)}`", TEXT, re.MULTILINE)
+
+
+@pytest.mark.parametrize("key", sorted(REFUSED))
+def test_every_refused_key_is_listed(key: str) -> None:
+    assert f"`{key}`" in TEXT[TEXT.index("## Not supported yet") :]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_can_be_loaded(read: Read, example: str) -> None:
+    key = "A" * 43
+    variables = dict.fromkeys(re.findall(r"env\.(\w+)", example), key)
+    assert read(example if "[mcp.servers." in example else f"{example}\n{TIME}", env=variables).mcp.servers
+
+
+def test_the_mistakes_in_the_docs_are_the_ones_reported(wrong: Wrong) -> None:
+    text = '[server]\nhelth = {}\n[mcp.servers.git]\ncmd = "git-mcp"\nenv = { TOKEN = "{{ env.TOKEN }}" }\n'
+    for line in wrong(text):
+        assert f"nexus.toml: {line}\n" in TEXT
+
+
+def test_the_defaults_in_the_docs_are_the_real_ones(read: Read) -> None:
+    config = read(TIME)
+    server, mcp, time = config.server, config.mcp, config.mcp.servers["time"]
+    documented = {key: cells[1].strip('`"') for key, cells in ROWS.items()}
+    assert documented["server.listen_address"] == str(server.listen_address)
+    assert documented["server.max_body_size"] == f"{server.max_body_size // 2**20}MiB"
+    assert parse_duration(documented["server.drain_timeout"]) == server.drain_timeout
+    assert documented["server.health.path"] == server.health.path
+    assert documented["mcp.path"] == mcp.path
+    assert parse_duration(documented["mcp.call_timeout"]) == mcp.call_timeout
+    assert parse_duration(documented["mcp.relist_interval"]) == mcp.relist_interval
+    assert parse_duration(documented["mcp.servers.*.start_timeout"]) == time.start_timeout
+    assert documented["mcp.servers.*.era"] == time.era
+    assert documented["nats.url"] == config.nats.url.get_secret_value()
