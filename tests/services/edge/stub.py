@@ -13,6 +13,7 @@ from libs.common.errors import (
     BusUnavailable,
     CallFailed,
     DownstreamError,
+    DownstreamLost,
     MethodNotFound,
     Overloaded,
     ServerUnavailable,
@@ -109,6 +110,10 @@ class StubGateway:
         if name == "demo__flood" and on_event is not None:
             for step in range(1000):
                 on_event(progress(step))
+        if name == "demo__breaks" and on_event is not None:
+            on_event(progress(1))
+            await asyncio.sleep(0)
+            raise DownstreamLost("the server went away")
         if name == "demo__strange":
             return Raw(b'{"content": [ ],  "x-odd": 1.50, "_meta": {"a": 1}, "resultType": "complete"}')
         if name == "demo__list":

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from libs.common.codec import decode, encode
+from libs.common.messages.calls import SearchTools
+from tests.services.edge.conftest import Edge, running
+
+pytestmark = pytest.mark.anyio
+
+
+async def search(edge: Edge, **arguments: Any) -> Any:
+    answer = await edge.modern("tools/call", name="search", arguments=arguments)
+    return answer.json()["result"]
+
+
+async def test_the_aggregate_lists_search_then_execute(edge: Edge) -> None:
+    result = (await edge.modern("tools/list")).json()["result"]
+    found, run = result["tools"]
+    assert "nextCursor" not in result
+    assert (found["name"], run["name"]) == ("search", "execute")
+    assert found["annotations"] == {"readOnlyHint": True}
+    assert run["annotations"] == {"destructiveHint": True, "openWorldHint": True}
+    assert set(found["inputSchema"]["properties"]) == {"query", "keywords", "limit"}
+    assert run["inputSchema"]["required"] == ["name", "arguments"]
+    assert found["outputSchema"]["required"] == ["results"]
+    assert "outputSchema" not in run
+
+
+async def test_the_schemas_use_no_keyword_that_tool_calling_apis_refuse(edge: Edge) -> None:
+    text = (await edge.modern("tools/list")).text
+    assert not [word for word in ('"$schema"', '"format"', '"anyOf"', '"$ref"') if word in text]
+
+
+async def test_a_cursor_is_refused_because_there_is_one_page(edge: Edge) -> None:
+    answer = await edge.modern("tools/list", cursor="")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+
+
+async def test_search_returns_one_text_per_hit_and_the_same_structured(edge: Edge) -> None:
+    result = await search(edge, query="echo", keywords=["slow"], limit=7)
+    echo, slow = result["structuredContent"]["results"]
+    assert [decode(item["text"]) for item in result["content"]] == [echo, slow]
+    assert echo["name"] == "demo__echo"
+    assert echo["annotations"] == {"readOnlyHint": True}
+    assert set(slow) == {"name", "description", "input_schema", "score"}
+    (asked,) = edge.gateway.seen
+    assert isinstance(asked, SearchTools)
+    assert (asked.query, asked.keywords, asked.limit) == ("echo", ("slow",), 7)
+
+
+async def test_a_search_without_hits_offers_the_nearest_names(edge: Edge) -> None:
+    result = await search(edge, keywords=["nothing"])
+    (item,) = result["content"]
+    assert "demo__echo, demo__slow" in item["text"]
+    assert result["structuredContent"] == {"results": []}
+
+
+async def test_structured_content_and_its_schema_can_be_switched_off() -> None:
+    async with running(structured_content=False) as edge:
+        assert "structuredContent" not in await search(edge, query="echo")
+        tools = (await edge.modern("tools/list")).json()["result"]["tools"]
+        assert not [tool["name"] for tool in tools if "outputSchema" in tool]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"query": "", "keywords": []},
+        {"query": 1},
+        {"keywords": "git"},
+        {"keywords": [1]},
+        {"keywords": ["x"] * 33},
+        {"query": "x" * 1025},
+        {"query": "x", "limit": 0},
+        {"query": "x", "limit": 51},
+        {"query": "x", "limit": "10"},
+        {"query": "x", "limit": True},
+        [],
+    ],
+)
+async def test_a_search_with_odd_arguments_is_refused(edge: Edge, arguments: Any) -> None:
+    answer = await edge.modern("tools/call", name="search", arguments=arguments)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+    assert edge.gateway.seen == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"name": 1}, {"arguments": {}}, {"name": "demo__echo", "arguments": "{}"}, None]
+)
+async def test_an_execute_with_odd_arguments_is_refused(edge: Edge, arguments: Any) -> None:
+    answer = await edge.modern("tools/call", name="execute", arguments=arguments)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+    assert edge.gateway.seen == []
+
+
+async def test_execute_without_arguments_passes_an_empty_object(edge: Edge) -> None:
+    answer = await edge.modern("tools/call", name="execute", arguments={"name": "demo__echo"})
+    assert answer.json()["result"]["content"][0]["text"] == "demo__echo {}"
+
+
+@pytest.mark.parametrize("name", ["demo__echo", "Search", "nothing"])
+async def test_a_tool_called_by_its_bare_name_is_unknown_and_told_the_way(edge: Edge, name: str) -> None:
+    answer = await edge.modern("tools/call", name=name, arguments={})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, -32602)
+    assert "`execute`" in error["message"]
+    assert edge.gateway.seen == []
+
+
+async def test_a_call_without_a_name_is_refused(edge: Edge) -> None:
+    headers = await edge.session()
+    answer = await edge.legacy(headers, "tools/call", arguments={})
+    assert answer.json()["error"]["code"] == -32602
+
+
+async def test_trailing_slash_and_other_spellings_of_the_path_are_404(edge: Edge) -> None:
+    for path in ("/mcp/", "//mcp", "/MCP", "/mcp/demo/", "/mcp/a/b", "/", "/docs", "/openapi.json"):
+        answer = await edge.http.post(path, content=encode({}))
+        assert answer.status_code == 404, path

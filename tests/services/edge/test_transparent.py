@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from libs.common.codec import decode
+from libs.common.messages.calls import CallServer, NotifyServer
+from tests.services.edge.conftest import Edge
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/mcp/demo"
+
+
+async def test_discover_shows_the_server_behind_the_path(edge: Edge) -> None:
+    result = (await edge.modern("server/discover", PATH)).json()["result"]
+    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}}
+    assert result["instructions"] == "Ask nicely."
+    assert result["_meta"]["io.modelcontextprotocol/serverInfo"] == {"name": "demo-server", "version": "9.9"}
+    assert edge.gateway.seen == []
+
+
+async def test_initialize_shows_the_server_behind_the_path(edge: Edge) -> None:
+    result = (await edge.initialize(PATH)).json()["result"]
+    assert result["serverInfo"] == {"name": "demo-server", "version": "9.9"}
+    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}}
+
+
+async def test_a_request_goes_through_with_its_own_names(edge: Edge) -> None:
+    answer = await edge.modern("tools/call", PATH, name="echo", arguments={"a": 1}, extra=[None])
+    assert answer.json()["result"]["content"][0]["text"] == "demo__echo {'a': 1}"
+    (call,) = edge.gateway.seen
+    assert isinstance(call, CallServer)
+    assert (call.server, call.method) == ("demo", "tools/call")
+    assert decode(call.params) == {"name": "echo", "arguments": {"a": 1}, "extra": [None]}
+
+
+async def test_a_method_nobody_here_knows_goes_through(edge: Edge) -> None:
+    answer = await edge.modern("com.example/strange", PATH, deep={"a": [1.5]})
+    assert answer.json()["result"]["params"] == {"deep": {"a": [1.5]}}
+    legacy = await edge.legacy(await edge.session(PATH), "com.example/strange", PATH, b=2)
+    assert legacy.json()["result"] == {"method": "com.example/strange", "params": {"b": 2}}
+
+
+async def test_a_list_goes_through_with_unknown_members_and_gets_hints(edge: Edge) -> None:
+    result = (await edge.modern("tools/list", PATH)).json()["result"]
+    assert [tool["name"] for tool in result["tools"]] == ["echo", "slow"]
+    assert (result["x-unknown"], result["ttlMs"], result["cacheScope"]) == (1, 0, "private")
+
+
+@pytest.mark.parametrize(
+    "method", ["logging/setLevel", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"]
+)
+async def test_a_method_that_would_change_the_shared_session_is_not_offered(edge: Edge, method: str) -> None:
+    answer = await edge.modern(method, PATH)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601)
+    assert edge.gateway.seen == []
+
+
+async def test_a_notification_of_a_session_goes_through(edge: Edge) -> None:
+    headers = await edge.session(PATH)
+    for method in ("notifications/initialized", "notifications/roots/list_changed"):
+        assert (await edge.notify(headers, method, PATH, a=1)).status_code == 202
+    (noted,) = edge.gateway.seen
+    assert isinstance(noted, NotifyServer)
+    assert (noted.method, decode(noted.params)) == ("notifications/roots/list_changed", {"a": 1})
+
+
+@pytest.mark.parametrize("server", ["nobody", "a.b", "a__b", "*", "%3E", "x" * 100, "%00"])
+async def test_an_unknown_server_is_404_in_both_eras(edge: Edge, server: str) -> None:
+    path = f"/mcp/{server}"
+    for answer in (
+        await edge.modern("server/discover", path),
+        await edge.modern("tools/list", path),
+        await edge.initialize(path),
+    ):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, -31001)
+    assert edge.gateway.seen == []
+
+
+async def test_a_server_that_is_not_ready_says_why(edge: Edge) -> None:
+    for answer in (await edge.modern("server/discover", "/mcp/late"), await edge.initialize("/mcp/late")):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (200, -31002)
+        assert "it exited with 3" in answer.json()["error"]["message"]
