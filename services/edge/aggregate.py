@@ -40,6 +40,9 @@ class Aggregate:
     def info(self) -> Raw:
         return self._info
 
+    def mirrored(self, tool: object) -> None:
+        """Neither of the two tools asks for headers."""
+
     async def answer(self, ask: Ask) -> Raw:
         if ask.method == "tools/call":
             return await self._call(ask)

@@ -13,6 +13,7 @@ from services.edge.gateway import Catalog, Gateway, Identify, anonymous
 from services.edge.health import health_routes
 from services.edge.legacy import Legacy
 from services.edge.modern import Modern
+from services.edge.params import Mirrored
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
 from services.edge.transparent import Transparent
@@ -35,10 +36,10 @@ def create_app(
     app = _bare(settings)
     sessions = Sessions(keys, catalog, settings.session_ttl)
     modern, legacy = Modern(settings), Legacy(gateway, sessions, flights, settings)
-    aggregate = Aggregate(gateway, settings)
+    aggregate, schemas = Aggregate(gateway, settings), Mirrored()
 
     def one(scope: Scope) -> Transparent:
-        return Transparent(scope["path_params"]["server"], gateway, catalog, settings)
+        return Transparent(scope["path_params"]["server"], gateway, catalog, settings, schemas)
 
     every = Endpoint(lambda _: aggregate, identify, modern, legacy, settings)
     single = Endpoint(one, identify, modern, legacy, settings)

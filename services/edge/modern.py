@@ -25,6 +25,7 @@ from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_
 from services.edge.era import MODERN
 from services.edge.exchange import Exchange
 from services.edge.message import Message
+from services.edge.params import check_mirrored
 from services.edge.progress import Relay
 from services.edge.respond import modern_status, result_bytes
 from services.edge.results import modern_result
@@ -53,6 +54,7 @@ class Modern:
             _check_version(exchange.headers[VERSION])
             return await exchange.answer.silence()
         route = _classified(message, exchange.headers)
+        _check_params(exchange, message)
         exchange.status = modern_status
         with Watch(exchange.receive):
             result = await _result(exchange, message, route)
@@ -104,6 +106,13 @@ def _rejected(rejection: InboundLadderRejection) -> CallFailed:
 def _check_version(version: str) -> None:
     if version not in MODERN:
         raise UnsupportedVersion("unsupported protocol version", supported=list(MODERN), requested=version)
+
+
+def _check_params(exchange: Exchange, message: Message) -> None:
+    if message.method == "tools/call":
+        schema = exchange.surface.mirrored(message.params.get("name"))
+        if schema is not None:
+            check_mirrored(schema, message.params, exchange.headers)
 
 
 def _client(route: InboundModernRoute) -> Client:

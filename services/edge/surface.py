@@ -48,6 +48,10 @@ class Surface(Protocol):
         """The `serverInfo` for the `_meta` of results, if it is known."""
         ...
 
+    def mirrored(self, tool: object) -> Any | None:
+        """The input schema of a tool that wants arguments repeated in `Mcp-Param-*` headers, else None."""
+        ...
+
     async def answer(self, ask: Ask) -> Raw:
         """The `result` of a request. Raises `NexusError`."""
         ...

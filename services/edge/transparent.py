@@ -15,6 +15,7 @@ from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
 from libs.common.naming import is_server
 from services.edge.gateway import Catalog, Gateway
+from services.edge.params import Mirrored
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
 
@@ -30,8 +31,11 @@ _OWN_HOP = frozenset({"notifications/initialized", "notifications/cancelled"})
 class Transparent:
     """Introduces the server from what it last said of itself, and passes everything else on."""
 
-    def __init__(self, server: str, gateway: Gateway, catalog: Catalog, settings: Settings) -> None:
+    def __init__(
+        self, server: str, gateway: Gateway, catalog: Catalog, settings: Settings, schemas: Mirrored
+    ) -> None:
         self._server = server
+        self._schemas = schemas
         self._gateway = gateway
         self._catalog = catalog
         self._timeout = settings.call_timeout
@@ -47,6 +51,12 @@ class Transparent:
     def info(self) -> Raw | None:
         listing = self._listing()
         return None if listing is None or listing.info == NULL else listing.info
+
+    def mirrored(self, tool: object) -> Any | None:
+        listing = self._listing()
+        if listing is None or not isinstance(tool, str):
+            return None
+        return self._schemas.schema(listing, tool)
 
     async def answer(self, ask: Ask) -> Raw:
         self._check_known()

@@ -151,6 +151,7 @@ class StubCatalog:
     def __init__(self) -> None:
         self.state: Bus = "connected"
         self.tombs: dict[str, float] = {}
+        self.listings = {"demo": DEMO}
 
     def bus(self) -> Bus:
         return self.state
@@ -162,7 +163,7 @@ class StubCatalog:
         ]
 
     def listing(self, server: str) -> Listing | None:
-        return DEMO if server == "demo" else None
+        return self.listings.get(server)
 
     def tombstoned(self, session: str) -> bool:
         return session in self.tombs

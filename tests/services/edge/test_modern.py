@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from libs.common.codec import decode
 from libs.common.messages.calls import ExecuteTool
@@ -224,13 +225,14 @@ async def test_a_refusal_says_that_nothing_was_executed(edge: Edge) -> None:
 
 
 async def test_an_unforeseen_error_shows_a_number_and_nothing_else(
-    edge: Edge, capsys: pytest.CaptureFixture[str]
+    edge: Edge,
 ) -> None:
-    answer = await edge.execute("demo__boom")
+    with capture_logs() as logs:
+        answer = await edge.execute("demo__boom")
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (500, -32603)
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
-    logged = capsys.readouterr().out
-    assert error["data"]["incident"] in logged
-    assert "secret detail of the implementation" in logged
+    (logged,) = logs
+    assert logged["incident"] == error["data"]["incident"]
+    assert "secret detail" in str(logged["exc_info"])

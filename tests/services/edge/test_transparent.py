@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import Raw
 
 from libs.common.codec import decode
 from libs.common.messages.calls import CallServer, NotifyServer
+from libs.common.messages.catalog import Listing
 from tests.services.edge.conftest import Edge
 
 pytestmark = pytest.mark.anyio
@@ -81,3 +83,18 @@ async def test_a_server_that_is_not_ready_says_why(edge: Edge) -> None:
     for answer in (await edge.modern("server/discover", "/mcp/late"), await edge.initialize("/mcp/late")):
         assert (answer.status_code, answer.json()["error"]["code"]) == (200, -31002)
         assert "it exited with 3" in answer.json()["error"]["message"]
+
+
+async def test_a_server_that_says_nothing_of_itself_is_shown_by_its_configured_name(edge: Edge) -> None:
+    edge.catalog.listings["late"] = Listing("late", "1", capabilities=Raw(b'{"tools": 7, "prompts": {}}'))
+    result = (await edge.initialize("/mcp/late")).json()["result"]
+    assert result["serverInfo"] == {"name": "late", "version": ""}
+    assert result["capabilities"] == {"tools": {}, "prompts": {}}
+    assert "instructions" not in result
+    listed = (await edge.modern("prompts/list", "/mcp/late")).json()["result"]
+    assert "_meta" not in listed
+
+
+async def test_capabilities_that_are_no_object_promise_nothing(edge: Edge) -> None:
+    edge.catalog.listings["late"] = Listing("late", "1", capabilities=Raw(b"null"))
+    assert (await edge.modern("server/discover", "/mcp/late")).json()["result"]["capabilities"] == {}
