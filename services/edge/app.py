@@ -57,7 +57,7 @@ def create_health(catalog: Catalog, settings: Settings) -> FastAPI:
 
 
 def _bare(settings: Settings) -> FastAPI:
-    """No generated documentation, and no redirect from `/mcp/`: paths are exact."""
+    """No generated documentation, no redirect from `/mcp/` (paths are exact), no telemetry but our own."""
     return FastAPI(
         title="Nexus",
         version=settings.version,
@@ -65,4 +65,5 @@ def _bare(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
