@@ -14,9 +14,10 @@ import structlog
 from yarl import URL
 
 from libs.common.config import HttpServer
-from libs.common.errors import DownstreamLost, NexusError, NotSent, ResultInvalid, ResultTooLarge
+from libs.common.errors import DownstreamLost, NexusError, NotSent, ResultInvalid
 from services.connector import tls
 from services.connector.headers import Headers
+from services.connector.replies import too_large
 from services.connector.session import LINE_MAX
 
 CONNECT = 10.0
@@ -39,7 +40,7 @@ _UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp
 
 
 class HttpClient:
-    """Requests to one server. Opened by the first, to be closed once.
+    """Requests to one server, over a pool of connections of its own.
 
     Errors: `NotSent` if no connection came about, so that nothing left; `DownstreamLost` for whatever fails
     later. Their text is for clients; addresses and causes go to the log and to the error's notes.
@@ -49,9 +50,23 @@ class HttpClient:
         self.name = server.name
         self.url = URL(server.url)
         self._headers = {"accept-encoding": "identity", "user-agent": agent(), **headers}
-        self._context = tls.context(server.tls)
+        self._tls = server.tls
         self._session: aiohttp.ClientSession | None = None
         self._lingering: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Read the certificates; nothing is sent yet. Raises `ServerUnavailable` if one cannot be used."""
+        secure = self.url.scheme == "https"
+        # Reading the CAs of the system takes 10 to 30 ms.
+        context = await asyncio.to_thread(tls.context, self._tls) if secure else True
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS, keepalive_timeout=IDLE),
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_connect=CONNECT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("content-type",),
+            auto_decompress=False,
+            trust_env=False,
+        )
 
     @asynccontextmanager
     async def send(
@@ -61,8 +76,10 @@ class HttpClient:
 
         `headers` beat the configured ones.
         """
+        if self._session is None:
+            raise NotSent(f'server "{self.name}" is not connected')
         try:
-            response = await self._opened().request(
+            response = await self._session.request(
                 method,
                 url or self.url,
                 headers={**self._headers, **headers},
@@ -93,20 +110,9 @@ class HttpClient:
         for task in self._lingering:
             task.cancel()
         await asyncio.gather(*self._lingering, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._context, limit=CONNECTIONS, keepalive_timeout=IDLE),
-                timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_connect=CONNECT),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("content-type",),
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     def _refuse_packed(self, response: Response) -> None:
         encoding = response.headers.get("content-encoding", "identity")
@@ -153,7 +159,7 @@ async def whole(response: Response, limit: int = LINE_MAX) -> bytes:
             break
         parts.append(chunk)
     if held > limit:
-        raise ResultTooLarge(f"the answer of the server is longer than {limit} bytes", limit=limit)
+        raise too_large(limit)
     return b"".join(parts)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from libs.common.errors import ResultTooLarge
+from services.connector.envelope import FRAGMENT
+from services.connector.framing import Overlong
 from services.connector.session import LINE_MAX
 
 BOM = b"\xef\xbb\xbf"
@@ -15,6 +16,8 @@ class Event(NamedTuple):
 
     name: str
     data: bytes
+    over: Overlong | None = None
+    """The two ends of data that was over the limit, and then is not in `data`."""
 
 
 class EventParser:
@@ -32,40 +35,58 @@ class EventParser:
         self._data: list[bytes] = []
         self._open: list[bytes] = []
         self._held = 0
+        self._over: Overlong | None = None
+        self._inside = False
         self._fresh = True
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events this chunk completes. Raises `ResultTooLarge` when one is over the limit."""
+        """The events this chunk completes."""
         if self._after_cr and chunk[:1] == b"\n":
             chunk = chunk[1:]
             self._after_cr = False
         events: list[Event] = []
         for line in chunk.splitlines(keepends=True):
-            if line[-1] not in b"\r\n":
-                self._hold(self._open, line)
-            elif (event := self._line(self._whole(line))) is not None:
+            event = self._piece(line.rstrip(b"\r\n"), ends=line[-1] in b"\r\n")
+            if event is not None:
                 events.append(event)
         if chunk:
             self._after_cr = chunk[-1] == ord("\r")
         return events
 
+    def _piece(self, text: bytes, *, ends: bool) -> Event | None:
+        if self._over is not None:
+            return self._skim(self._over, text, ends=ends)
+        if ends:
+            return self._line(self._whole(text))
+        self._hold(self._open, text)
+        return None
+
     def _hold(self, parts: list[bytes], part: bytes) -> None:
+        parts.append(part)
         self._held += len(part) + 1
         if self._held > self._limit:
-            raise ResultTooLarge(
-                f"one event of the server is longer than {self._limit} bytes", limit=self._limit
-            )
-        parts.append(part)
+            head = (self._data or self._open)[0].removeprefix(b"data:").lstrip(b" ")
+            self._over = Overlong(head[:FRAGMENT], part[-FRAGMENT:])
+            self._inside = bool(self._open)
+            self._data.clear()
+            self._open.clear()
 
-    def _release(self, parts: list[bytes]) -> None:
-        self._held -= sum(map(len, parts)) + len(parts)
+    def _skim(self, over: Overlong, text: bytes, *, ends: bool) -> Event | None:
+        """Read on to the end of an event that is too long, keeping only how it ends."""
+        blank = ends and not text and not self._inside
+        self._inside = not ends
+        if not blank:
+            self._over = Overlong(over.head, (over.tail + text)[-FRAGMENT:])
+            return None
+        self._over = None
+        return self._finish(b"", over)
 
     def _whole(self, end: bytes) -> bytes:
-        line = end.rstrip(b"\r\n")
+        line = end
         if self._open:
-            self._release(self._open)
-            line = b"".join([*self._open, line])
+            line = b"".join([*self._open, end])
+            self._held -= len(line) - len(end) + len(self._open)
             self._open.clear()
         if self._fresh:
             self._fresh = False
@@ -74,7 +95,10 @@ class EventParser:
 
     def _line(self, line: bytes) -> Event | None:
         if not line:
-            return self._dispatch()
+            if self._data:
+                return self._finish(b"\n".join(self._data))
+            self._reset()
+            return None
         field, _, value = line.partition(b":")
         self._field(field, value.removeprefix(b" "))
         return None
@@ -89,9 +113,12 @@ class EventParser:
         elif field == b"retry" and value.isdigit() and len(value) < 10:
             self.retry = int(value)
 
-    def _dispatch(self) -> Event | None:
-        event = Event(self._name or "message", b"\n".join(self._data)) if self._data else None
-        self._release(self._data)
-        self._data.clear()
-        self._name = ""
+    def _finish(self, data: bytes, over: Overlong | None = None) -> Event:
+        event = Event(self._name or "message", data, over)
+        self._reset()
         return event
+
+    def _reset(self) -> None:
+        self._data.clear()
+        self._held = 0
+        self._name = ""

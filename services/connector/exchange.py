@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,14 @@ from dataclasses import dataclass
 from msgspec import UNSET, Raw, UnsetType
 from yarl import URL
 
-from libs.common.errors import DownstreamError, DownstreamLost, NexusError, Refused, ResultInvalid
+from libs.common.errors import (
+    DownstreamError,
+    DownstreamLost,
+    NexusError,
+    Refused,
+    ResultInvalid,
+    ResultTooLarge,
+)
 from services.connector import envelope, listener, replies
 from services.connector.client import HttpClient, Response, whole
 from services.connector.envelope import Id
@@ -74,7 +82,7 @@ class Exchange:
         headers = {**_COMMON, **request.headers, **bound}
         async with self._client.send("POST", headers, request.message) as response:
             if response.status != 200:
-                raise await self._refusal(response, request)
+                raise await self._refusal(response, in_session=SESSION in bound)
             if request.method == "initialize":
                 minted = response.headers.get(SESSION, "")
                 self.bound = {SESSION: minted} if _VISIBLE.fullmatch(minted) else {}
@@ -105,10 +113,9 @@ class Exchange:
         body = await whole(response)
         return replies.result(self._name, replies.parse(self._name, body), body, request.number)
 
-    async def _refusal(self, response: Response, request: Request) -> NexusError:
+    async def _refusal(self, response: Response, *, in_session: bool) -> NexusError:
         status = response.status
-        session = request.era == "legacy" and SESSION in self.bound and request.method != "initialize"
-        if status == 404 and session:
+        if status == 404 and in_session:
             return self._gone()
         error = await self._error(response)
         if error is None:
@@ -117,7 +124,7 @@ class Exchange:
                 self._client.explain(verdict, f"redirects to {_origin(response)}")
             return verdict
         # Some servers tell a forgotten session by 400; the call was not looked at then either.
-        if status == 400 and session and "session" in error.message.lower():
+        if status == 400 and in_session and "session" in error.message.lower():
             return self._gone()
         return error
 
@@ -126,7 +133,9 @@ class Exchange:
         kind = replies.mime(response.headers.get("content-type"))
         if response.status < 400 or response.status in _GUARDED or kind != replies.JSON:
             return None
-        return replies.refusal(await whole(response, ERROR_MAX))
+        with contextlib.suppress(ResultTooLarge):
+            return replies.refusal(await whole(response, ERROR_MAX))
+        return None
 
     def _gone(self) -> SessionGone:
         return SessionGone(f"{self._name} does not know the session any more")
@@ -149,13 +158,14 @@ class Exchange:
     async def _follow(self, response: Response, parser: EventParser, request: Request) -> Raw | None:
         async for chunk in response.content.iter_any():
             for event in parser.feed(chunk):
+                if event.over is not None:
+                    raise replies.too_large()
                 if event.data and (found := self._take(event.data, request)) is not None:
                     return found
         return None
 
     def _overhear(self, message: bytes) -> None:
-        if message:
-            self._take(message, None)
+        self._take(message, None)
 
     def _take(self, message: bytes, request: Request | None) -> Raw | None:
         """Take one message or a batch; the result if the answer to `request` is in it."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from libs.common import codec
 from libs.common.config import HttpServer
-from libs.common.errors import DeadlineExceeded, NexusError, ResultInvalid, ServerUnavailable
+from libs.common.errors import DeadlineExceeded, DownstreamLost, NexusError, ResultInvalid, ServerUnavailable
 from libs.common.messages.calls import Client
 from services.connector import envelope, handshake, headers
 from services.connector.client import HttpClient
@@ -81,6 +81,7 @@ class HttpSession:
         """
         deadline = time.time() + self._server.start_timeout
         try:
+            await self._client.open()
             opened = await handshake.negotiate(self._ask, self._tell, self._server.era, deadline)
         except NexusError as error:
             await self.close()
@@ -134,7 +135,7 @@ class HttpSession:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._quietly(self._exchange.leave())
+        await self._quietly(self._exchange.leave)
         await self._client.close()
 
     def _request(self, method: str, params: Params, era: Era, *, progress: bool = False) -> Request:
@@ -151,7 +152,7 @@ class HttpSession:
         return {**routed, **headers.mirrored(table, params)}
 
     async def _bounded(
-        self, send: Callable[[Request], Coroutine[Any, Any, Raw]], request: Request, deadline: float
+        self, send: Callable[[Request], Awaitable[Raw]], request: Request, deadline: float
     ) -> Raw:
         remaining = deadline - time.time()
         if remaining <= 0:
@@ -206,7 +207,7 @@ class HttpSession:
         try:
             answer = await self._bounded(self._exchange.post, request, deadline)
         except NexusError as error:
-            if era == "modern" and "status" in error.data and error.data["status"] not in _ERALESS:
+            if era == "modern" and _is_verdict(error):
                 raise ResultInvalid(error.message, **error.data) from error
             raise
         if method == "initialize":
@@ -231,26 +232,24 @@ class HttpSession:
     def _reply(self, message: bytes) -> None:
         """Post an answer to a question; a modern server asks none and has no place to send it to."""
         if self._era == "legacy":
-            self._spawn(self._deliver(message))
+            self._spawn(functools.partial(self._deliver, message))
 
     def _abandon(self, request: Request, reason: str) -> None:
         """Tell a legacy server that nobody waits; a modern one knows it from the closed stream."""
         if request.era == "legacy" and request.method != "initialize":
             params = {"requestId": codec.raw(request.number), "reason": codec.raw(reason)}
-            self._spawn(self._tell("notifications/cancelled", params))
+            self._spawn(functools.partial(self._tell, "notifications/cancelled", params))
 
-    def _spawn(self, sending: Coroutine[Any, Any, None]) -> None:
-        if len(self._aside) >= BACKGROUND:
-            sending.close()
-            return
-        task = asyncio.ensure_future(self._quietly(sending))
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
+    def _spawn(self, send: Callable[[], Awaitable[None]]) -> None:
+        if len(self._aside) < BACKGROUND:
+            task = asyncio.ensure_future(self._quietly(send))
+            self._aside.add(task)
+            task.add_done_callback(self._aside.discard)
 
-    async def _quietly(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _quietly(self, send: Callable[[], Awaitable[None]]) -> None:
         try:
             async with asyncio.timeout(ASIDE):
-                await sending
+                await send()
         except (NexusError, TimeoutError) as error:
             _log.debug("downstream.aside", server=self._server.name, cause=str(error))
 
@@ -261,3 +260,9 @@ class HttpSession:
         foreign = isinstance(error, ResultInvalid) or error.data.get("status") in _FOREIGN
         kind = NotSpoken if foreign else ServerUnavailable
         return kind(reason if self._name in reason else f"{self._name} could not be opened: {reason}")
+
+
+def _is_verdict(error: NexusError) -> bool:
+    """Whether a failed discovery may mean an old server, which answers it in whatever way it likes."""
+    status = error.data.get("status")
+    return isinstance(error, DownstreamLost) if status is None else status not in _ERALESS

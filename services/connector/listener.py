@@ -37,7 +37,8 @@ async def listen(client: HttpClient, headers: Callable[[], Headers], take: Take)
                     return
                 async for chunk in response.content.iter_any():
                     for event in parser.feed(chunk):
-                        take(event.data)
+                        if event.data:
+                            take(event.data)
         except NexusError:
             pass
         if time.monotonic() - began > STABLE:

@@ -12,9 +12,11 @@ from libs.common.errors import (
     Overloaded,
     Refused,
     ResultInvalid,
+    ResultTooLarge,
 )
 from services.connector import envelope
 from services.connector.envelope import Envelope
+from services.connector.session import LINE_MAX
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -79,6 +81,11 @@ def result(name: str, parsed: Envelope, message: bytes, number: int) -> Raw:
     if isinstance(told, NexusError):
         raise told
     return told
+
+
+def too_large(limit: int = LINE_MAX) -> ResultTooLarge:
+    """The error for an answer of more bytes than this."""
+    return ResultTooLarge(f"the answer of the server is longer than {limit} bytes", limit=limit)
 
 
 def _moved(status: int) -> str:

@@ -12,10 +12,13 @@ import pytest
 from msgspec import Raw
 
 from libs.common import codec
-from libs.common.config import HttpServer, HttpTls
+from libs.common.config import HttpServer
 from libs.common.messages.calls import Client
 from services.connector.http import HttpSession
-from services.connector.session import EventSink
+from services.connector.session import EventSink, Session
+from tests.services.connector.http.peer import Script, legacy, modern
+
+ERAS: dict[str, Callable[[Script], Script]] = {"modern": modern, "legacy": legacy}
 
 
 def server(url: str, **keys: Any) -> HttpServer:
@@ -44,7 +47,7 @@ async def opened(
 
 
 async def call(
-    session: HttpSession,
+    session: Session,
     text: str = "hello",
     within: float = 5,
     on_event: EventSink | None = None,

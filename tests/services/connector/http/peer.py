@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +25,7 @@ class Asked:
 
     @property
     def message(self) -> Message:
-        return json.loads(self.body) if self.body else {}  # type: ignore[no-any-return]  # a test's own JSON
+        return json.loads(self.body) if self.body else {}
 
 
 class Reply:
@@ -46,10 +47,10 @@ class Reply:
         await self.raw("\r\n".join([*lines, "", ""]).encode() + data)
 
     async def json(self, value: object, status: int = 200, **headers: str) -> None:
-        await self.body(json.dumps(value).encode(), status=status, **headers)
+        await self.body(json.dumps(value).encode(), "application/json", status, **headers)
 
     async def result(self, asked: Asked, result: object, **headers: str) -> None:
-        await self.json({"jsonrpc": "2.0", "id": asked.message["id"], "result": result}, **headers)
+        await self.json({"jsonrpc": "2.0", "id": asked.message["id"], "result": result}, 200, **headers)
 
     async def events(self) -> None:
         await self.raw(
@@ -106,7 +107,7 @@ class Peer:
                     self.changed.notify_all()
                 coming = asyncio.ensure_future(_read(reader))
                 reply = Reply(writer)
-                coming.add_done_callback(lambda done, reply=reply: _told(done, reply))  # type: ignore[misc]  # a default argument
+                coming.add_done_callback(functools.partial(_told, reply))
                 await self.script(asked, reply)
         except ConnectionError:
             pass
@@ -114,9 +115,11 @@ class Peer:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
-def _told(done: asyncio.Future[Asked | None], reply: Reply) -> None:
+def _told(reply: Reply, done: asyncio.Future[Asked | None]) -> None:
     if not done.cancelled() and done.result() is None:
         reply.gone.set()
 
@@ -137,12 +140,12 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
 async def serving(script: Script, context: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
     """A server on a free port; every connection is closed at the end."""
     peer = Peer(script, scheme="https" if context else "http")
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(peer.serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = writer
+        task.add_done_callback(tasks.pop)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context, limit=2**26)
     peer.port = server.sockets[0].getsockname()[1]
@@ -150,7 +153,8 @@ async def serving(script: Script, context: ssl.SSLContext | None = None) -> Asyn
         yield peer
     finally:
         server.close()
-        for task in tasks:
+        for task, writer in tasks.items():
+            writer.transport.abort()
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -184,7 +188,7 @@ def legacy(call: Script, *, session: str = "s-1", get: Script | None = None) -> 
     return script
 
 
-def modern(call: Script) -> Script:
+def modern(call: Script, **headers: str) -> Script:
     """A modern server: it answers `server/discover` itself and leaves every call to `call`."""
 
     async def script(asked: Asked, reply: Reply) -> None:
@@ -196,7 +200,7 @@ def modern(call: Script) -> Script:
                 "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}},
             }
-            await reply.result(asked, {**found, "ttlMs": 0, "cacheScope": "private"})
+            await reply.result(asked, {**found, "ttlMs": 0, "cacheScope": "private"}, **headers)
         else:
             await call(asked, reply)
 

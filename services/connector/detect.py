@@ -1,0 +1,55 @@
+"""Which HTTP transport a server speaks: as configured, or the newer one before the older."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from pydantic import SecretStr
+
+from libs.common.config import HttpServer, InsertHeader
+from libs.common.errors import ServerUnavailable
+from services.connector import headers
+from services.connector.http import HttpSession, NotSpoken
+from services.connector.jsonrpc import Question, decline
+from services.connector.session import Notice, Opened
+from services.connector.sse import SseSession
+
+HttpKind = HttpSession | SseSession
+
+
+async def connect(
+    server: HttpServer,
+    on_notice: Notice,
+    on_question: Callable[[Question], None] = decline,
+    *,
+    rules: Iterable[InsertHeader] = (),
+    token: SecretStr | None = None,
+) -> tuple[HttpKind, Opened]:
+    """An open session with `server`. `rules` come before its own; `token` takes the place of its own.
+
+    Without `protocol`: SSE if there is a `message_url`, else Streamable HTTP, and SSE at the same URL if the
+    server does not seem to speak that. Raises `ServerUnavailable`, with both reasons if both were tried.
+    """
+    if token is None and server.auth is not None:
+        token = server.auth.token
+    configured = headers.configured(token, (*rules, *server.headers))
+    if server.protocol == "sse" or (server.protocol is None and server.message_url is not None):
+        return await _opened(SseSession(server, configured, on_notice, on_question))
+    try:
+        return await _opened(HttpSession(server, configured, on_notice, on_question))
+    except NotSpoken as newer:
+        if server.protocol is not None:
+            raise
+        return await _older(SseSession(server, configured, on_notice, on_question), newer)
+
+
+async def _older(session: SseSession, newer: NotSpoken) -> tuple[HttpKind, Opened]:
+    try:
+        return await _opened(session)
+    except ServerUnavailable as older:
+        both = f"by Streamable HTTP: {newer.message}; by SSE: {older.message}"
+        raise ServerUnavailable(f"neither transport works; {both}") from older
+
+
+async def _opened(session: HttpKind) -> tuple[HttpKind, Opened]:
+    return session, await session.open()
