@@ -26,6 +26,8 @@ CONTAINERS_MAX = 100_000
 """Arrays and objects of one body: about 20 ms of parsing, during which nobody else is served."""
 COMMAS_MAX = 500_000
 QUOTES_MAX = 1_000_000
+RANGES_MAX = 1024
+"""Characters of an `Accept` or `Content-Type` header: verdicts on them are remembered."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -44,7 +46,7 @@ def check_type(content_type: str | None, encoding: str | None) -> None:
     A compressed body could be a thousand times its size, and a form type could come from any web page.
     """
     media, _, parameters = (content_type or "").partition(";")
-    if media.strip().lower() != "application/json":
+    if media.strip().lower() != "application/json" or len(parameters) > RANGES_MAX:
         raise UnsupportedMediaType("the Content-Type must be application/json")
     for parameter in parameters.lower().split(";"):
         name, _, value = parameter.partition("=")
@@ -57,6 +59,8 @@ def check_type(content_type: str | None, encoding: str | None) -> None:
 @lru_cache(maxsize=256)
 def check_accept(accept: str | None) -> None:
     """The client must take both forms of an answer; raises `NotAcceptable`. No header means anything goes."""
+    if accept is not None and len(accept) > RANGES_MAX:
+        raise NotAcceptable(f"the Accept header may have at most {RANGES_MAX} characters")
     ranges = set()
     for part in ["*/*"] if accept is None else accept.lower().split(","):
         media, _, parameters = part.partition(";")
@@ -76,7 +80,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int, timeout: flo
     declared = headers.get("content-length", "0")
     if not declared.isdecimal():
         raise InvalidRequest("the Content-Length header must be a decimal number")
-    if int(declared) > limit:
+    if len(declared) > len(str(limit)) + 1 or int(declared) > limit:
         raise _too_large(limit)
     try:
         async with asyncio.timeout(timeout):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+import structlog
+
 from libs.common.errors import Failure, NexusError
 from services.edge.body import ClientGone, Receive
 from services.edge.era import is_modern
@@ -18,6 +20,8 @@ from services.edge.respond import error_bytes, error_headers, incident
 from services.edge.settings import Settings
 from services.edge.streams import Answer, Header, Send
 from services.edge.surface import Surface
+
+log = structlog.get_logger("edge")
 
 Scope = MutableMapping[str, Any]
 
@@ -51,7 +55,7 @@ class Endpoint:
             return
         finally:
             if answer.streaming:
-                await answer.close()
+                await _close(answer)
 
     async def _answer(self, exchange: Exchange, headers: RawHeaders) -> None:
         try:
@@ -70,6 +74,12 @@ class Endpoint:
         exchange.principal = await self._identify(headers)
         era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
         await era.serve(exchange)
+
+
+async def _close(answer: Answer) -> None:
+    if answer.dropped:
+        log.info("a client read too slowly for its events", dropped=answer.dropped)
+    await answer.close()
 
 
 async def _refuse(exchange: Exchange, failure: Failure, headers: list[Header]) -> None:

@@ -12,6 +12,8 @@ from services.edge.body import ClientGone, Receive
 
 QUEUE_MAX = 256
 """Events that wait for a slow reader; later ones are dropped, the answer itself never is."""
+WAITING_MAX = 1024 * 1024
+"""Bytes of these events together."""
 WATCH_AFTER = 0.05
 """Seconds until a call's client is watched: most calls are answered before and never pay for it."""
 
@@ -42,13 +44,25 @@ async def send_body(send: Send, status: int, body: bytes, headers: Iterable[Head
 class Answer:
     """Writes one answer. The task that streams events, if any, is ended by `close`."""
 
-    __slots__ = ("_closing", "_keepalive", "_pump", "_queue", "_ready", "_send", "_timeout", "dropped")
+    __slots__ = (
+        "_closing",
+        "_keepalive",
+        "_pump",
+        "_queue",
+        "_ready",
+        "_send",
+        "_timeout",
+        "_waiting",
+        "dropped",
+    )
 
     def __init__(self, send: Send, *, keepalive: float = 15.0, timeout: float = 30.0) -> None:
         self._send = send
         self._keepalive = keepalive
         self._timeout = timeout
         self._pump: asyncio.Task[None] | None = None
+        self._closing = False
+        self._waiting = 0
         self.dropped = 0
 
     @property
@@ -56,28 +70,36 @@ class Answer:
         return self._pump is not None
 
     def event(self, message: bytes) -> None:
-        """Stream one JSON-RPC message; never blocks."""
+        """Stream one JSON-RPC message, unless the answer has ended; never blocks."""
+        if self._closing:
+            return
         if self._pump is None:
             self._queue: deque[bytes] = deque()
             self._ready = asyncio.Event()
-            self._closing = False
             self._pump = asyncio.create_task(self._stream())
-        if len(self._queue) >= QUEUE_MAX:
+        if len(self._queue) >= QUEUE_MAX or self._waiting + len(message) > WAITING_MAX:
             self.dropped += 1
             return
-        self._queue.append(frame(message))
+        self._put(message)
         self._ready.set()
+
+    def _put(self, message: bytes) -> None:
+        framed = frame(message)
+        self._queue.append(framed)
+        self._waiting += len(framed)
 
     async def finish(self, message: bytes, status: int = 200, headers: Iterable[Header] = ()) -> None:
         """The end. Once events have been streamed, `status` and `headers` are sent already."""
+        self._closing = True
         if self._pump is None:
             await send_body(self._send, status, message, [_JSON, *headers])
         else:
-            self._queue.append(frame(message))
+            self._put(message)
             await self._drain(self._pump)
 
     async def silence(self, status: int = 202) -> None:
         """The end without a message."""
+        self._closing = True
         if self._pump is None:
             await send_body(self._send, status, b"")
         else:
@@ -91,17 +113,19 @@ class Answer:
 
     async def _drain(self, pump: asyncio.Task[None]) -> None:
         """Raises `ClientGone` if the client does not take the rest in time; `close` then ends the stream."""
-        self._closing = True
         self._ready.set()
         done, _ = await asyncio.wait([pump], timeout=self._timeout)
         if not done:
             raise ClientGone
+        pump.result()
 
     async def _stream(self) -> None:
         await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
         while True:
             while self._queue:
-                await self._write(self._queue.popleft())
+                framed = self._queue.popleft()
+                self._waiting -= len(framed)
+                await self._write(framed)
             if self._closing:
                 break
             self._ready.clear()

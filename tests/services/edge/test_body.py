@@ -124,6 +124,7 @@ def test_json_in_utf_8_is_the_accepted_type(value: str) -> None:
         ("application/x-www-form-urlencoded", None),
         ("text/plain; application/json", None),
         ("application/json; charset=utf-16", None),
+        ("application/json;" + "x" * 5000, None),
         ("application/json", "gzip"),
         ("application/json", "gzip, gzip"),
         ("application/json", "br"),
@@ -158,6 +159,7 @@ def test_a_client_that_takes_json_and_event_streams_is_served(value: str | None)
         "text/html",
         "application/json, text/event-stream;q=0",
         "*",
+        "*/*," + "a/b," * 500,
     ],
 )
 def test_a_client_that_takes_only_one_form_is_refused(value: str) -> None:

@@ -99,6 +99,13 @@ async def test_a_notification_is_accepted_and_dropped(edge: Edge) -> None:
     assert (answer.status_code, answer.content) == (202, b"")
 
 
+async def test_a_notification_of_an_unknown_revision_is_refused(edge: Edge) -> None:
+    body = {"jsonrpc": "2.0", "method": "notifications/whatever"}
+    headers = modern_headers("notifications/whatever") | {"mcp-protocol-version": "next"}
+    answer = await edge.http.post("/mcp", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32022)
+
+
 async def test_a_response_is_refused_because_nothing_was_asked(edge: Edge) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "result": {}}
     answer = await edge.http.post("/mcp", json=body, headers=modern_headers("x"))

@@ -113,6 +113,7 @@ async def test_a_request_has_exactly_one_host(edge: Edge, host: str) -> None:
         ((LENGTH, "Content-Length: 1"), BODY),
         (("Transfer-Encoding: xchunked",), b"0\r\n\r\n"),
         (("Content-Length: -1",), BODY),
+        (("Content-Length: " + "9" * 5000,), BODY),
         (("Content-Length: 1_0",), BODY),
         ((LENGTH, "Bad Name: x"), BODY),
         ((LENGTH, "X-Nul: a\0b"), BODY),
