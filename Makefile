@@ -1,0 +1,60 @@
+# Everything from a bare machine: needs make and Python 3.11 or newer with venv and pip, nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+REAL := tests/real/node_modules
+UV := $(BIN)/uv --no-config --quiet
+COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url
+
+.PHONY: run test lint check bench shape clean lock
+
+run: .venv/ready | nexus.toml
+	@exec $(BIN)/nexus
+
+nexus.toml:
+	cp nexus.example.toml $@
+
+check: lint test
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python benchmarks/shape.py --check
+
+test: .venv/ready $(REAL)/ready
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/ready $(REAL)/ready
+	$(BIN)/python -m benchmarks $(ARGS)
+
+shape: .venv/ready
+	$(BIN)/python benchmarks/shape.py
+
+# Made anew as a whole, so that nothing of an older lock stays; with the pinned uv, which is fast, and no other.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear .venv
+	awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# By the Node of a Python wheel, so that no other is needed or used; package scripts never run.
+$(REAL)/ready: tests/real/package-lock.json .venv/ready
+	$(BIN)/python tests/real/install.py
+	@touch $@
+
+deploy/nats/nats.conf: libs/cli/natsconf.py libs/common/grants.py libs/common/subjects.py .venv/ready
+	$(BIN)/python -m libs.cli.natsconf > $@
+
+lock: .venv/ready
+	$(COMPILE) --upgrade --extra dev --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra edge --extra router --extra connector --extra indexer \
+		--output-file requirements.runtime.lock pyproject.toml
+
+clean:
+	rm -rf .venv $(REAL) .mypy_cache .ruff_cache .import_linter_cache dist build
