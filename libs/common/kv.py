@@ -90,11 +90,14 @@ class Bucket:
             return await kv.put(key, value)
 
     async def swap(self, key: str, value: bytes, revision: int) -> int | None:
-        """Store `value` if the key is still at `revision` (0: absent); None if somebody else was first."""
+        """Store `value` if the key is still at `revision` (0: never there); None if somebody else was first.
+
+        A key that was deleted or has expired is at the revision of its marker, and at 0 once that is gone.
+        """
         kv = await self.open()
         with _translated(f"update {key}"):
             try:
-                return await (kv.update(key, value, revision) if revision else kv.create(key, value))
+                return await kv.update(key, value, revision)
             except KeyWrongLastSequenceError:
                 return None
 
@@ -148,9 +151,10 @@ class Snapshot(Generic[T]):
         self.revisions: dict[str, int] = {}
         self._bucket = bucket
         self._decoder = values
-        self._again = asyncio.Event()
+        self._watcher: KeyValue.KeyWatcher | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[str, T | None], None]] = []
-        bucket._bus.on_reconnect(self._again.set)  # noqa: SLF001 - two halves of one module
+        bucket._bus.on_reconnect(self._on_reconnect)  # noqa: SLF001 - two halves of one module
 
     def listen(self, callback: Callable[[str, T | None], None]) -> None:
         """Call `callback(key, value)` for each change, with None for a key that went."""
@@ -166,33 +170,27 @@ class Snapshot(Generic[T]):
                 await asyncio.sleep(RETRY)
 
     async def _watch(self) -> None:
-        self._again.clear()
+        """Follow the bucket until the connection was renewed."""
         kv = await self._bucket.open()
         watcher = await kv.watchall()
+        self._watcher = watcher
         seen: set[str] = set()
         try:
-            while True:
-                entry = await self._next(watcher)
+            # Not `updates(timeout=…)`: asyncio.wait_for of Python 3.11 may swallow our own cancellation.
+            async for entry in watcher:
                 if entry is None:
                     self._settle(seen)
-                    continue
-                seen.add(entry.key)
-                self._apply(entry)
-        except _WatchAgain:
-            return
+                else:
+                    seen.add(entry.key)
+                    self._apply(entry)
         finally:
+            self._watcher = None
             with suppress(NatsError, APIError, TimeoutError):
                 await watcher.stop()
 
-    async def _next(self, watcher: KeyValue.KeyWatcher) -> KeyValue.Entry | None:
-        """The next change; None where the initial values end. Leaves when the connection was new."""
-        while not self._again.is_set():
-            try:
-                entry: KeyValue.Entry | None = await watcher.updates(timeout=1.0)
-            except (TimeoutError, NatsError):
-                continue
-            return entry
-        raise _WatchAgain
+    def _on_reconnect(self) -> None:
+        if self._watcher is not None:
+            self._stopping = asyncio.create_task(self._watcher.stop())
 
     def _settle(self, seen: set[str]) -> None:
         for key in [key for key in self.values if key not in seen]:
@@ -219,7 +217,3 @@ class Snapshot(Generic[T]):
     def _tell(self, key: str, value: T | None) -> None:
         for listener in self._listeners:
             listener(key, value)
-
-
-class _WatchAgain(Exception):
-    pass

@@ -7,13 +7,15 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
+from pydantic import BaseModel, SecretStr
 
 from libs.common import log as logs
 from libs.common.bus import Bus
@@ -23,6 +25,10 @@ from libs.common.kv import Snapshot
 log = structlog.get_logger("service")
 
 WORKER_VARIABLE = "NEXUS_WORKER"
+SOCKETS_VARIABLE = "NEXUS_SOCKETS"
+"""File descriptors of listening sockets that a supervisor hands down, comma-separated."""
+SUPERVISOR_VARIABLE = "NEXUS_SUPERVISOR"
+"""The supervisor's process id: whoever it started ends when it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,13 @@ class Context:
     nats_url: str
 
 
+ALIVE_VARIABLE = "NEXUS_ALIVE_FILE"
+"""A file touched every second while the service lives and has its bus."""
+ALIVE_EVERY = 1.0
+ALIVE_WITHIN = 5.0
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+
 Build = Callable[[Context], AbstractAsyncContextManager[None]]
 """Starts a service on entering, drains it on leaving."""
 
@@ -66,19 +79,54 @@ def worker_id(role: str) -> str:
 async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) -> None:
     """Run one service until `stop` is set; returns after it has drained."""
     config = load(options.config, secrets=role == "connector")
+    hide_secrets(config)
     url = options.nats or config.nats.url.get_secret_value()
     bus = Bus(url, role)
     if not await _unless(stop, bus.connect()):
         return
     context = Context(role, worker_id(role), config, bus, options, url)
+    pulse = asyncio.create_task(_pulse(bus))
     try:
         async with build(context):
             log.info("ready", worker=context.worker)
             await stop.wait()
             log.info("draining")
     finally:
+        pulse.cancel()
         await bus.close()
     log.info("stopped")
+
+
+def hide_secrets(value: object) -> None:
+    """Keep every secret of a configuration out of the logs."""
+    match value:
+        case SecretStr():
+            logs.hide(value.get_secret_value())
+        case BaseModel():
+            for name in type(value).model_fields:
+                hide_secrets(getattr(value, name))
+        case dict():
+            for each in value.values():
+                hide_secrets(each)
+        case list() | tuple():
+            for each in value:
+                hide_secrets(each)
+        case _:
+            pass
+
+
+async def _pulse(bus: Bus) -> None:
+    path = os.environ.get(ALIVE_VARIABLE)
+    while path:
+        if bus.connected:
+            Path(path).touch()  # noqa: ASYNC240 - one inode on a local tmpfs
+        await asyncio.sleep(ALIVE_EVERY)
+
+
+def is_alive() -> bool:
+    """Whether the service that shares our `NEXUS_ALIVE_FILE` has touched it within 5 s."""
+    path = Path(os.environ.get(ALIVE_VARIABLE, ""))
+    return path.is_file() and time.time() - path.stat().st_mtime < ALIVE_WITHIN
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
@@ -100,8 +148,9 @@ async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
 
 def run(role: str, build: Build, options: Options) -> None:
     """The whole life of a service process, signals included."""
-    logs.configure(options.log, options.style, role)
+    logs.configure(options.log, options.style, os.environ.get(WORKER_VARIABLE, role))
     harden()
+    follow_supervisor()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_until_signal(role, build, options))
 
@@ -111,6 +160,8 @@ async def _until_signal(role: str, build: Build, options: Options) -> None:
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
+    if not options.sockets:
+        options = replace(options, sockets=inherited())
     await serve(role, build, options, stop)
 
 
@@ -123,13 +174,32 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+def inherited() -> tuple[socket.socket, ...]:
+    """The listening sockets a supervisor handed down."""
+    numbers = os.environ.get(SOCKETS_VARIABLE, "")
+    return tuple(socket.socket(fileno=int(number)) for number in numbers.split(",") if number)
+
+
+def follow_supervisor() -> None:
+    """Be told to stop (SIGTERM) when the supervisor dies, however it dies (prctl(2), Linux)."""
+    supervisor = os.environ.get(SUPERVISOR_VARIABLE)
+    if supervisor is None:
+        return
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(supervisor):
+        raise SystemExit("the supervisor is gone")
+
+
 def harden() -> None:
     """Keep this process's memory and environment from its children of the same user (prctl(2), Linux)."""
-    pr_set_dumpable = 4
+    _prctl(PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> None:
     with suppress(OSError, AttributeError):
         import ctypes
 
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_dumpable, 0, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 @asynccontextmanager
