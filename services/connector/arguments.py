@@ -26,6 +26,8 @@ NODES_MAX = 2000
 DEPTH_MAX = 64
 """How deep they nest, likewise."""
 PROBLEMS_MAX = 5
+DETAILED_MAX = 8 * 1024
+"""Bytes of arguments up to which more than one problem is told."""
 VALUE_MAX = 100
 """Characters of a value that are repeated to the caller."""
 SENTENCE_MAX = 400
@@ -38,6 +40,7 @@ _DYNAMIC = {"$dynamicRef", "$recursiveRef"}
 
 class _Validator(Protocol):
     def is_valid(self, instance: Any) -> bool: ...
+    def validate(self, instance: Any) -> None: ...
     def iter_errors(self, instance: Any) -> Iterator[jsonschema_rs.ValidationError]: ...
 
 
@@ -67,7 +70,11 @@ class Checker:
             return []
         try:
             value = codec.decode(arguments)
-            return [] if validator.is_valid(value) else _sentences(validator, value)
+            if validator.is_valid(value):
+                return []
+            return [
+                _sentence(error, value) for error in _errors(validator, value, memoryview(arguments).nbytes)
+            ]
         except (ValueError, RecursionError, OverflowError):
             return []
 
@@ -125,17 +132,34 @@ def _target(schema: dict[str, Any], reference: str) -> Any:
     return node
 
 
-def _sentences(validator: _Validator, value: Any) -> list[str]:
-    return [_sentence(error, value) for error in islice(validator.iter_errors(value), PROBLEMS_MAX)]
+def _errors(validator: _Validator, value: Any, size: int) -> list[jsonschema_rs.ValidationError]:
+    """The first few. The library finds all before it gives one, so large arguments are told only one."""
+    if size <= DETAILED_MAX:
+        return list(islice(validator.iter_errors(value), PROBLEMS_MAX))
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
 
 
 def _sentence(error: jsonschema_rs.ValidationError, value: Any) -> str:
+    text = error.message.replace(_MASK, _short(error.instance), 1)
+    return _cut(f"{_path(error.instance_path, value)}: {text}", SENTENCE_MAX)
+
+
+def _path(steps: list[str | int], value: Any) -> str:
     path = "arguments"
-    for step in error.instance_path:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}"
-        value = value[step]
-    text = error.message.replace(_MASK, _short(value), 1)
-    return _cut(f"{path}: {text}", SENTENCE_MAX)
+    for step in steps:
+        # The library tells a property whose name is a number as a number too.
+        in_list = isinstance(value, list)
+        path += f"[{step}]" if in_list else f".{step}"
+        value = value[step] if in_list else _member(value, str(step))
+    return path
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _short(value: Any) -> str:

@@ -38,7 +38,7 @@ It may return an awaitable that ends when the message has left; the transport bo
 """
 
 _UNCANCELLED = frozenset({"initialize", "server/discover"})
-"""Requests the specification forbids to cancel."""
+"""Never cancelled: the specification forbids it for `initialize`, and before that nothing may be said."""
 
 
 @dataclass(slots=True, eq=False)
