@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ LINGER = 0.5
 """Seconds for a server to end a stream after its last event, so that the connection can be used again."""
 LINGERING = 64
 _INLINE = 256 * 1024
+_URL = re.compile(r"(https?://)(?:[^/\s@]*@)?([^/\s?#]+)\S*")
 
 _log = structlog.get_logger(__name__)
 

@@ -160,7 +160,11 @@ class Exchange:
             for event in parser.feed(chunk):
                 if event.over is not None:
                     raise replies.too_large()
-                if event.data and (found := self._take(event.data, request)) is not None:
+                if (
+                    event.name == "message"
+                    and event.data
+                    and (found := self._take(event.data, request)) is not None
+                ):
                     return found
         return None
 

@@ -185,9 +185,13 @@ class HttpSession:
         async with self._renewing:
             if self._generation != generation:
                 return
-            self._exchange.bound = {}
+            forgotten, self._exchange.bound = self._exchange.bound, {}
             try:
                 await handshake.initialize(self._ask, self._tell, time.time() + self._server.start_timeout)
+            except asyncio.CancelledError:
+                # Nobody waits for this one; with the old headers the next call finds its session gone again.
+                self._exchange.bound = forgotten
+                raise
             except NexusError as error:
                 raise self._lose(
                     f"its session was gone and no new one could be begun: {error.message}"

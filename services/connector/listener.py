@@ -37,7 +37,7 @@ async def listen(client: HttpClient, headers: Callable[[], Headers], take: Take)
                     return
                 async for chunk in response.content.iter_any():
                     for event in parser.feed(chunk):
-                        if event.data:
+                        if event.name == "message" and event.data:
                             take(event.data)
         except NexusError:
             pass

@@ -352,6 +352,31 @@ async def test_secrets_stay_out_of_errors() -> None:
     assert "hidden" not in str(caught.value)
 
 
+async def test_what_is_logged_of_a_failure_holds_no_key_of_the_url() -> None:
+    async def vanish(asked: Asked, reply: Reply) -> None:
+        reply.drop()
+
+    async with serving(modern(vanish)) as peer, opened(peer.url + "?key=hidden-in-url") as session:
+        with pytest.raises(DownstreamLost) as caught:
+            await call(session)
+        with pytest.raises(DownstreamLost) as large:
+            await call(session, "x" * 20_000_000)
+    notes = [*caught.value.__notes__, *large.value.__notes__]
+    assert len(notes) == 2
+    assert not any("hidden" in note for note in notes)
+
+
+async def test_events_of_another_type_are_no_messages(era: str) -> None:
+    async def stream(asked: Asked, reply: Reply) -> None:
+        await reply.events()
+        await reply.event("still here", "ping")
+        await reply.event({"jsonrpc": "2.0", "id": asked.message["id"], "result": {}})
+        await reply.end()
+
+    async with serving(ERAS[era](stream)) as peer, opened(peer.url) as session:
+        assert await call(session) == {}
+
+
 async def test_notifications_reach_a_legacy_server_and_200_is_fine() -> None:
     async with serving(legacy(echo)) as peer, opened(peer.url) as session:
         with anyio.fail_after(5):

@@ -71,6 +71,27 @@ async def test_a_session_that_cannot_be_begun_again_is_lost() -> None:
         assert "no new one" in await session.lost
 
 
+async def test_a_renewal_whose_caller_goes_away_is_taken_over_by_the_next_call() -> None:
+    stuck = asyncio.Event()
+    inner = forgetful(echo)
+
+    async def script(asked: Asked, reply: Reply) -> None:
+        if asked.message.get("method") == "initialize" and len(peer.messages("initialize")) == 2:
+            stuck.set()
+            await reply.gone.wait()
+        else:
+            await inner(asked, reply)
+
+    async with serving(script) as peer, opened(peer.url) as session:
+        first = asyncio.ensure_future(call(session, "first"))
+        with anyio.fail_after(5):
+            await stuck.wait()
+            first.cancel()
+            await asyncio.wait([first])
+            assert text_of(await call(session, "second")) == "second"
+        assert not session.lost.done()
+
+
 async def test_a_404_without_a_session_is_no_forgotten_session() -> None:
     async def refuse(asked: Asked, reply: Reply) -> None:
         await reply.body(b"", "text/plain", status=404)
