@@ -20,9 +20,9 @@ HttpKind = HttpSession | SseSession
 async def connect(
     server: HttpServer,
     on_notice: Notice,
-    on_question: Callable[[Question], None] = decline,
-    *,
     rules: Iterable[InsertHeader] = (),
+    *,
+    on_question: Callable[[Question], None] = decline,
     token: SecretStr | None = None,
 ) -> tuple[HttpKind, Opened]:
     """An open session with `server`. `rules` come before its own; `token` takes the place of its own.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from libs.common.errors import NULL
 from libs.common.messages.calls import EMPTY, Client
@@ -24,8 +23,7 @@ LINE_MAX = 8 * 1024 * 1024
 """Bytes of one message from a downstream; a longer one fails its call, not the session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """What the handshake told: from `server/discover` (modern) or `initialize` (legacy)."""
 
     era: Era

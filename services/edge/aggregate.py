@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, TypeVar
 
 from msgspec import Raw, ValidationError, convert
@@ -13,6 +12,7 @@ from libs.common.errors import InvalidParams, MethodNotFound
 from libs.common.identity import Principal
 from libs.common.messages.calls import ExecuteTool, SearchTools
 from libs.common.messages.search import ToolsFound
+from libs.common.naming import SEPARATOR
 from services.edge.gateway import Gateway
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
@@ -28,7 +28,7 @@ class Aggregate:
 
     def __init__(self, gateway: Gateway, settings: Settings) -> None:
         self._gateway = gateway
-        self._timeout = settings.call_timeout
+        self._settings = settings
         self._structured = settings.structured_content
         self._tools = tool_list(structured=settings.structured_content)
         self._info = raw({"name": NAME, "version": settings.version})
@@ -73,7 +73,7 @@ class Aggregate:
         rest = {key: value for key, value in ask.params.items() if key != "name"}
         message = ExecuteTool(
             name=wanted.name,
-            deadline=time.time() + self._timeout,
+            deadline=self._settings.deadline(wanted.name.partition(SEPARATOR)[0]),
             params=raw({**rest, "arguments": wanted.arguments}),
             principal=ask.principal,
             client=ask.client,
@@ -86,7 +86,7 @@ class Aggregate:
         if not wanted.query and not wanted.keywords:
             raise InvalidParams(f'{SEARCH} needs a "query" or "keywords"')
         message = SearchTools(
-            deadline=time.time() + self._timeout,
+            deadline=self._settings.deadline(),
             query=wanted.query,
             keywords=tuple(wanted.keywords),
             limit=wanted.limit,

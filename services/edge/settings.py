@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 MIB = 1024 * 1024
 
@@ -17,6 +19,8 @@ class Settings:
     structured_content: bool = True
     call_timeout: float = 60.0
     """From a request's arrival to its absolute deadline."""
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    """The same for single servers, where it differs."""
     max_body_size: int = 4 * MIB
     body_timeout: float = 30.0
     """For a request's whole body, however it is cut up."""
@@ -32,3 +36,7 @@ class Settings:
     """For a client to take the rest of its answer."""
     health_path: str | None = "/health"
     ready_path: str | None = "/ready"
+
+    def deadline(self, server: str = "") -> float:
+        """The absolute deadline of a request that arrives now, seconds since the epoch."""
+        return time.time() + self.timeouts.get(server, self.call_timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from msgspec import DecodeError, Raw
@@ -38,7 +37,7 @@ class Transparent:
         self._schemas = schemas
         self._gateway = gateway
         self._catalog = catalog
-        self._timeout = settings.call_timeout
+        self._settings = settings
         self.route = f"{settings.mcp_path}/{server}"
 
     def describe(self) -> Description:
@@ -65,7 +64,7 @@ class Transparent:
         message = CallServer(
             server=self._server,
             method=ask.method,
-            deadline=time.time() + self._timeout,
+            deadline=self._settings.deadline(self._server),
             params=raw(ask.params),
             principal=ask.principal,
             client=ask.client,
@@ -77,7 +76,7 @@ class Transparent:
         self._check_known()
         if method in _OWN_HOP:
             return
-        deadline = time.time() + self._timeout
+        deadline = self._settings.deadline(self._server)
         await self._gateway.request(NotifyServer(self._server, method, deadline, raw(params), principal))
 
     def _listing(self) -> Listing | None:

@@ -1,0 +1,151 @@
+"""A whole gateway on this machine: broker, services, supervision, and a word of welcome."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import importlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+import typer
+
+from libs.cli import broker, welcome
+from libs.cli.supervisor import Child, Supervisor
+from libs.common import log as logs
+from libs.common import service
+from libs.common.config import Address, Config, load, parse_address
+from libs.common.service import Options
+
+log = structlog.get_logger("local")
+
+ROLES = ("edge", "router", "indexer", "connector")
+"""In the order in which they are drained: who takes work first, who does it last."""
+STATE = ".nexus"
+
+
+def parse_scale(text: str) -> dict[str, int]:
+    """`edge=2,connector=3` as counts by role; one of each that is not named."""
+    counts = dict.fromkeys(ROLES, 1)
+    for part in filter(None, text.split(",")):
+        role, _, count = part.partition("=")
+        if role not in counts or not count.isdigit() or int(count) < 1:
+            raise typer.BadParameter(
+                f"{part!r} is not ROLE=COUNT with a role of {', '.join(ROLES)}", param_hint="--scale"
+            )
+        counts[role] = int(count)
+    return counts
+
+
+def run(options: Options, scale: dict[str, int], *, single: bool = False) -> None:
+    """Run until Ctrl-C or SIGTERM, then drain and leave nothing behind."""
+    logs.configure(options.log, options.style, "nexus")
+    config = load(options.config)
+    with asyncio.Runner(loop_factory=service.loop_factory()) as runner:
+        code = runner.run(_run(options, config, scale, single))
+    sys.exit(code)
+
+
+async def _run(options: Options, config: Config, scale: dict[str, int], single: bool) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
+    state = options.config.resolve().parent / STATE
+    state.mkdir(exist_ok=True)
+    async with AsyncExitStack() as stack:
+        if options.nats is None:
+            bus = await broker.start(state / "nats")
+            stack.push_async_callback(bus.stop)
+            urls = {role: bus.url(role) for role in ROLES}
+        else:
+            urls = dict.fromkeys(ROLES, options.nats)
+        os.environ.setdefault("NEXUS_SEAL_KEYS", seal_key(state / "seal.key"))
+        address = parse_address(options.listen) if options.listen else config.server.listen_address
+        listener = _listen(address)
+        stack.callback(listener.close)
+        greeting = asyncio.create_task(welcome.greet(listener, config, log_style=options.style))
+        stack.callback(greeting.cancel)
+        if single:
+            return await _in_one_process(options, urls, listener, stop)
+        return await _supervised(options, urls, scale, listener, stop)
+
+
+def seal_key(path: Path) -> str:
+    """The key that sessions of this installation are sealed with; made once, readable by its owner only."""
+    if not path.exists():
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key)
+    return path.read_text()
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        raise SystemExit(f"cannot listen on {address}: {error.strerror}; choose another with -l") from None
+    listener.listen(1024)
+    return listener
+
+
+async def _supervised(
+    options: Options,
+    urls: dict[str, str],
+    scale: dict[str, int],
+    listener: socket.socket,
+    stop: asyncio.Event,
+) -> int:
+    children = [
+        _child(options, role, number, urls[role], listener)
+        for role in ROLES
+        for number in range(1, scale[role] + 1)
+    ]
+    return await Supervisor(children, order=ROLES).run(stop)
+
+
+def _child(options: Options, role: str, number: int, url: str, listener: socket.socket) -> Child:
+    argv = [sys.executable, "-m", "libs.cli.main", role, "--config", str(options.config)]
+    argv += ["--log", options.log, "--log-style", options.style]
+    env = {"NEXUS_NATS_URL": url, service.WORKER_VARIABLE: f"{role}-{number}"}
+    fds: tuple[int, ...] = ()
+    if role == "edge":
+        fds = (listener.fileno(),)
+        env[service.SOCKETS_VARIABLE] = str(listener.fileno())
+    return Child(role, f"{role}-{number}", tuple(argv), env, fds)
+
+
+async def _in_one_process(
+    options: Options, urls: dict[str, str], listener: socket.socket, stop: asyncio.Event
+) -> int:
+    """All services as tasks of this loop; they drain one after the other, as processes would."""
+    stops = {role: asyncio.Event() for role in ROLES}
+    tasks = {
+        role: asyncio.create_task(
+            service.serve(
+                role,
+                importlib.import_module(f"services.{role}.main").build,
+                replace(options, nats=urls[role], sockets=(listener,) if role == "edge" else ()),
+                stops[role],
+            )
+        )
+        for role in ROLES
+    }
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({waiting, *tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    for role in ROLES:
+        stops[role].set()
+        with suppress(asyncio.CancelledError):
+            await tasks[role]
+    return 0

@@ -1,0 +1,141 @@
+"""The `nexus` command."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version as installed
+from typing import Annotated
+
+import typer
+
+from libs.cli import options as flags
+from libs.common.errors import ConfigError
+
+ROLES = ("edge", "router", "connector", "indexer")
+EXIT_CONFIG = 2
+"""Exit status of a configuration that cannot be used: a supervisor does not try again."""
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="One MCP endpoint in front of every MCP server. Without a command: run everything here.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nexus {installed('nexus-gateway')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def local(
+    context: typer.Context,
+    config: flags.Config = None,
+    listen: flags.Listen = None,
+    log: flags.Log = None,
+    log_style: flags.LogStyle = None,
+    nats: flags.Nats = None,
+    scale: Annotated[str, typer.Option(help="Processes by role, e.g. edge=2,connector=3.")] = "",
+    single_process: Annotated[bool, typer.Option(help="All four services in one process.")] = False,
+    version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Run the broker and all four services here, or one command."""
+    given = flags.Given(config, listen, log, log_style, nats)
+    context.obj = given
+    if context.invoked_subcommand is None:
+        from libs.cli import local as run
+
+        run.run(given.options(), run.parse_scale(scale), single=single_process)
+
+
+def _service(role: str) -> None:
+    @app.command(role, help=f"Run one {role}.")
+    def command(
+        context: typer.Context,
+        config: flags.Config = None,
+        listen: flags.Listen = None,
+        log: flags.Log = None,
+        log_style: flags.LogStyle = None,
+        nats: flags.Nats = None,
+    ) -> None:
+        from libs.common import service
+
+        given = flags.Given(config, listen, log, log_style, nats).over(context.obj)
+        # Services are found by name: the library must not import them.
+        build = importlib.import_module(f"services.{role}.main").build
+        service.run(role, build, given.options())
+
+
+for _role in ROLES:
+    _service(_role)
+
+
+@app.command()
+def check(context: typer.Context, config: flags.Config = None) -> None:
+    """Validate the configuration and say every mistake; start nothing."""
+    from libs.common.config import load
+
+    given = flags.Given(config).over(context.obj)
+    path = given.options().config
+    loaded = load(path)
+    typer.echo(f"{path}: fine; {len(loaded.mcp.servers)} servers: {', '.join(loaded.mcp.servers)}")
+
+
+@app.command()
+def servers(
+    url: flags.Url = "http://127.0.0.1:8000/mcp",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep the table current.")] = False,
+) -> None:
+    """Show every configured server and its state."""
+    from libs.cli import remote
+
+    remote.servers(url, watch=watch)
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(help="What you look for.")],
+    url: flags.Url = "http://127.0.0.1:8000/mcp",
+    limit: Annotated[int, typer.Option(min=1, max=50)] = 10,
+) -> None:
+    """Find tools, as a model would."""
+    from libs.cli import remote
+
+    remote.search(url, words, limit)
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(help="The exact name, e.g. time__get_current_time.")],
+    arguments: Annotated[str, typer.Argument(help="The arguments as JSON.")] = "{}",
+    url: flags.Url = "http://127.0.0.1:8000/mcp",
+) -> None:
+    """Run one tool and print its result."""
+    from libs.cli import remote
+
+    remote.call(url, tool, arguments)
+
+
+@app.command()
+def alive() -> None:
+    """Exit with 0 if the service of this machine lives and has its bus (for health checks)."""
+    from libs.common import service
+
+    if not service.is_alive():
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; a configuration error is text, not a trace."""
+    try:
+        app()
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(EXIT_CONFIG)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What a connector answers: one call, run on one live session."""
+
+from __future__ import annotations
+
+from msgspec import DecodeError, Raw
+
+from libs.common import rpc
+from libs.common.codec import members, raw
+from libs.common.errors import InvalidParams
+from libs.common.messages.calls import EMPTY, Call
+from services.connector.pool import Live, Pool
+from services.connector.session import Params
+
+
+class Calls:
+    """Runs calls on the sessions of a pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def handle(self, call: Call, job: rpc.Job) -> Raw:
+        """The raw result of one call; arguments that miss the tool's schema are answered here."""
+        live = self._pool.pick(call.server)
+        params = _params(call)
+        if call.tool:
+            params["name"] = raw(call.tool)
+            problems = live.checker.problems(call.tool, params.get("arguments", EMPTY))
+            if problems:
+                return _explained(call.tool, problems)
+        live.running += 1
+        try:
+            return await _run(live, call, params, job)
+        finally:
+            live.running -= 1
+
+
+async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
+    if call.notify:
+        await live.session.notify(call.method, params)
+        return EMPTY
+    on_event = job.event if call.progress else None
+    return await live.session.call(
+        call.method, params, deadline=call.deadline, client=call.client, on_event=on_event
+    )
+
+
+def _params(call: Call) -> Params:
+    try:
+        return members(call.params)
+    except DecodeError:
+        raise InvalidParams("params must be an object") from None
+
+
+def _explained(tool: str, problems: list[str]) -> Raw:
+    """A tool result the model can act on: which argument is wrong, and what the schema wants."""
+    lines = "\n".join(f"- {problem}" for problem in problems)
+    text = f'The arguments do not fit the schema of "{tool}"; the tool was not run.\n{lines}'
+    return raw(
+        {
+            "content": [{"type": "text", "text": text}],
+            "isError": True,
+            "_meta": {"nexus/executed": "no"},
+        }
+    )

@@ -1,0 +1,230 @@
+"""The owner of one instance of one server: it starts, lists, watches, restarts and closes the session."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from msgspec import Raw
+
+from libs.common import rpc, subjects
+from libs.common.config import HttpServer, StdioServer
+from libs.common.errors import BusUnavailable, NexusError
+from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted
+from libs.common.messages.calls import Call
+from services.connector.arguments import Checker
+from services.connector.lease import Lease
+from services.connector.listed import tools_listed
+from services.connector.listing import collect
+from services.connector.pool import Live, Pool
+from services.connector.session import Notice, Opened, Session
+
+log = structlog.get_logger("keeper")
+
+BACKOFF_FIRST = 0.25
+BACKOFF_MAX = 30.0
+STEADY = 60.0
+"""Seconds a session must have lived for the back-off to begin anew."""
+CHANGED = frozenset(f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources"))
+LISTING_TIMEOUT = 60.0
+
+Server = StdioServer | HttpServer
+Connect = Callable[[Server, Notice], Awaitable[tuple[Session, Opened]]]
+"""Opens a session; raises `ServerUnavailable` with the reason, leaving nothing behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every keeper of a worker shares."""
+
+    pool: Pool
+    calls: rpc.Server[Call]
+    facts: Facts
+    connect: Connect
+    relist: float
+    """Seconds between two listings nobody asked for; 0: never."""
+
+
+class Backoff:
+    """Waiting times that double from 0.25 s to 30 s, with jitter, and start again after a steady minute."""
+
+    def __init__(self) -> None:
+        self._next = BACKOFF_FIRST
+
+    def delay(self, lived: float) -> float:
+        """Seconds to wait after a session that lived `lived` seconds."""
+        if lived > STEADY:
+            self._next = BACKOFF_FIRST
+        delay = self._next
+        self._next = min(self._next * 2, BACKOFF_MAX)
+        return delay * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+
+
+class Keeper:
+    """Runs until cancelled; a server that fails is reported and tried again, never fatal."""
+
+    def __init__(self, parts: Parts, server: Server, slot: int, lease: Lease | None) -> None:
+        self._parts = parts
+        self._server = server
+        self._slot = slot
+        self._lease = lease
+        self._relist = asyncio.Event()
+        self._backoff = Backoff()
+        self._restarts = 0
+
+    async def run(self) -> None:
+        """Own the lease while there is one to own, and keep the session up."""
+        if self._lease is None:
+            await self._keep()
+            return
+        while True:
+            self._say("standby")
+            await self._lease.acquire(reluctance=0.3 * self._parts.pool.instances())
+            try:
+                await self._while_owned(self._lease)
+            finally:
+                await self._lease.release()
+
+    async def _while_owned(self, lease: Lease) -> None:
+        """Keep the session for as long as the lease holds; whichever ends first ends both."""
+        tasks = {asyncio.create_task(lease.hold()), asyncio.create_task(self._keep())}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while True:
+            started = time.monotonic()
+            reason = await self._live_once()
+            delay = self._backoff.delay(time.monotonic() - started)
+            self._restarts += 1
+            self._say("failed", error=reason, restarts=self._restarts)
+            log.warning("server failed", server=self._server.name, reason=reason, retry_in=round(delay, 1))
+            await self._tell(
+                ServerFailed(
+                    server=self._server.name, worker=self._parts.pool.worker, reason=reason, retry_in=delay
+                )
+            )
+            await asyncio.sleep(delay)
+
+    async def _live_once(self) -> str:
+        """One life of the session; returns why it ended."""
+        self._say("starting")
+        try:
+            session, opened = await self._parts.connect(self._server, self._on_notice)
+        except NexusError as error:
+            return error.message
+        except Exception:
+            log.exception("session could not be opened", server=self._server.name)
+            return "internal error while opening the session"
+        try:
+            return await self._serve(session, opened)
+        except NexusError as error:
+            return error.message
+        finally:
+            await session.close()
+
+    async def _serve(self, session: Session, opened: Opened) -> str:
+        self._relist.clear()
+        listing = await collect(session, opened, self._server.name, LISTING_TIMEOUT)
+        live = Live(session, opened, listing, Checker(listing))
+        publishing = asyncio.create_task(self._announce(live))
+        try:
+            await self._enter(live)
+            return await self._watch(live)
+        finally:
+            publishing.cancel()
+            await self._leave(live)
+
+    async def _enter(self, live: Live) -> None:
+        server = self._server.name
+        self._parts.pool.add(server, live)
+        await self._parts.calls.listen(subjects.call(server), "connector")
+        self._say_ready(live)
+        log.info(
+            "server ready",
+            server=server,
+            tools=len(live.listing.tools),
+            kind=live.session.kind,
+            version=live.opened.version,
+        )
+
+    async def _leave(self, live: Live) -> None:
+        server = self._server.name
+        if self._parts.pool.remove(server, live):
+            await asyncio.shield(self._parts.calls.ignore(subjects.call(server)))
+
+    async def _watch(self, live: Live) -> str:
+        """List again when told or when it is time, until the session is lost; returns why."""
+        lost = live.session.lost
+        while not lost.done():
+            changed = asyncio.ensure_future(self._relist.wait())
+            waits: set[asyncio.Future[Any]] = {lost, changed}
+            try:
+                await asyncio.wait(
+                    waits, timeout=self._parts.relist or None, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                changed.cancel()
+            if not lost.done():
+                await self._refresh(live)
+        return lost.result()
+
+    async def _refresh(self, live: Live) -> None:
+        self._relist.clear()
+        try:
+            listing = await collect(live.session, live.opened, self._server.name, LISTING_TIMEOUT)
+        except NexusError as error:
+            log.warning("listing failed", server=self._server.name, reason=error.message)
+            return
+        if listing.digest != live.listing.digest:
+            live.listing, live.checker = listing, Checker(listing)
+            self._say_ready(live)
+            await self._tell(tools_listed(listing, self._parts.pool.worker))
+
+    async def _announce(self, live: Live) -> None:
+        worker = self._parts.pool.worker
+        version, kind = live.opened.version, live.session.kind
+        await self._tell(ServerStarted(server=self._server.name, worker=worker, kind=kind, version=version))
+        await self._tell(tools_listed(live.listing, worker))
+
+    async def _tell(self, fact: Fact) -> None:
+        """Store a fact, however long the bus is away; a newer life of the session cancels it."""
+        while True:
+            try:
+                await self._parts.facts.publish(fact)
+            except BusUnavailable as error:
+                log.debug("fact not stored yet", error=error.message)
+                await asyncio.sleep(1)
+            else:
+                return
+
+    def _on_notice(self, method: str, _: Raw) -> None:
+        if method in CHANGED:
+            self._relist.set()
+
+    def _say_ready(self, live: Live) -> None:
+        self._say("ready", tools=len(live.listing.tools), kind=live.session.kind, restarts=self._restarts)
+
+    def _say(self, state: str, **facts: object) -> None:
+        self._parts.pool.say(self._server.name, self._slot, state, **facts)  # type: ignore[arg-type]
+
+
+def slots(server: Server) -> range:
+    """The instances of `server` that one worker may run, as lease numbers."""
+    if isinstance(server, StdioServer) and isinstance(server.instances, int):
+        return range(server.instances)
+    return range(1)
+
+
+def leased(server: Server) -> bool:
+    """Whether instances of `server` are counted over the whole fleet."""
+    return isinstance(server, StdioServer) and isinstance(server.instances, int)

@@ -1,0 +1,103 @@
+"""The live sessions of this worker, and its record for the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+
+from libs.common.codec import encode
+from libs.common.errors import BusUnavailable, ServerUnavailable
+from libs.common.kv import Bucket
+from libs.common.messages.catalog import Held, Listing, State, Worker
+from services.connector.arguments import Checker
+from services.connector.session import Opened, Session
+
+log = structlog.get_logger("pool")
+
+BEAT = 1.0
+"""Seconds between two puts of the worker's record."""
+
+
+@dataclass(slots=True)
+class Live:
+    """One session that takes calls."""
+
+    session: Session
+    opened: Opened
+    listing: Listing
+    checker: Checker
+    running: int = field(default=0)
+
+
+class Pool:
+    """What this worker holds: sessions by server, and what it says of each in its record."""
+
+    def __init__(self, bucket: Bucket, worker: str) -> None:
+        self.worker = worker
+        self._bucket = bucket
+        self._live: dict[str, list[Live]] = {}
+        self._held: dict[tuple[str, int], Held] = {}
+        self._changed = asyncio.Event()
+        self._draining = False
+
+    def pick(self, server: str) -> Live:
+        """The least busy session of `server`; raises `ServerUnavailable` if there is none."""
+        sessions = self._live.get(server)
+        if not sessions:
+            raise ServerUnavailable(f'this connector no longer holds server "{server}"', server=server)
+        return min(sessions, key=lambda each: each.running) if len(sessions) > 1 else sessions[0]
+
+    def instances(self) -> int:
+        """How many sessions are live."""
+        return sum(map(len, self._live.values()))
+
+    def add(self, server: str, live: Live) -> None:
+        self._live.setdefault(server, []).append(live)
+
+    def remove(self, server: str, live: Live) -> bool:
+        """Forget a session; whether it was the last one of its server."""
+        sessions = self._live.get(server, [])
+        if live in sessions:
+            sessions.remove(live)
+        return not sessions
+
+    def say(self, server: str, slot: int, state: State, **facts: object) -> None:
+        """Record what happened to one instance; the fleet knows within moments."""
+        before = self._held.get((server, slot))
+        since = before.since if before is not None and before.state == state else time.time()
+        known = {"restarts": before.restarts, "kind": before.kind} if before is not None else {}
+        self._held[server, slot] = Held(state, since, **{**known, **facts})  # type: ignore[arg-type]
+        self._changed.set()
+
+    def drain(self) -> None:
+        """Tell the fleet to send nothing more."""
+        self._draining = True
+        self._changed.set()
+
+    def record(self) -> Worker:
+        """This worker as the fleet sees it: of several instances of a server, the best one speaks."""
+        servers: dict[str, Held] = {}
+        order = ("ready", "starting", "failed", "standby", "stopped")
+        for (server, _), held in sorted(self._held.items(), key=lambda item: -order.index(item[1].state)):
+            servers[server] = held
+        return Worker(self.worker, servers, self._draining)
+
+    async def beat(self) -> None:
+        """Put the record every second, and at once when it changes; the owner task's body."""
+        while True:
+            self._changed.clear()
+            with suppress(BusUnavailable):
+                await self._bucket.put(self.worker, encode(self.record()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self._changed.wait()
+
+    async def leave(self) -> None:
+        """Take the record away; bounded in time."""
+        with suppress(BusUnavailable, TimeoutError):
+            async with asyncio.timeout(BEAT):
+                await self._bucket.delete(self.worker)

@@ -1,0 +1,107 @@
+"""The edge's way onto the bus: ask a router, and send a proven `no` once more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import structlog
+from msgspec import Raw
+
+from libs.common import rpc, subjects
+from libs.common.bus import Bus
+from libs.common.codec import encode
+from libs.common.errors import BusUnavailable, NexusError, ServerUnavailable
+from libs.common.fleet import Fleet
+from libs.common.messages.calls import CallServer, CancelRequest, ExecuteTool, NotifyServer, Request
+from libs.common.naming import SEPARATOR
+from services.edge.gateway import OnEvent
+
+log = structlog.get_logger("dispatch")
+
+COMEBACK = 6.0
+"""Seconds that a call waits for its server to come back: a lease (4 s) and a start."""
+PAUSE = 0.25
+"""Seconds between two looks whether somebody takes the call now."""
+
+
+class Dispatch:
+    """`Gateway` over the bus.
+
+    What provably was not executed is sent again within its deadline: while nobody holds the server but it is
+    coming back, until somebody does (6 s at most); for any other proven `no`, once.
+    """
+
+    def __init__(self, bus: Bus, client: rpc.Client, fleet: Fleet) -> None:
+        self._bus = bus
+        self._client = client
+        self._fleet = fleet
+
+    async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
+        try:
+            return await self._send(message, on_event)
+        except NexusError as error:
+            if not _proven(error):
+                raise
+            return await self._again(message, on_event, error)
+
+    async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
+        with suppress(BusUnavailable):
+            await self._bus.publish(subjects.CANCEL, encode(CancelRequest(session, request_id, reason)))
+
+    async def _send(self, message: Request, on_event: OnEvent | None) -> Raw:
+        return await self._client.request(
+            subjects.REQUEST, message, deadline=message.deadline, on_event=on_event
+        )
+
+    async def _again(self, message: Request, on_event: OnEvent | None, error: NexusError) -> Raw:
+        server = _server(message)
+        until = min(time.time() + COMEBACK, message.deadline)
+        while _nobody(error) and time.time() + PAUSE < until and self._returning(server):
+            await self._change()
+            try:
+                return await self._send(message, on_event)
+            except NexusError as again:
+                if not _proven(again):
+                    raise
+                error = again
+        if _nobody(error):
+            raise error
+        return await self._send(message, on_event)
+
+    def _returning(self, server: str) -> bool:
+        """Whether `server` may take calls soon: it starts, changes hands, or was there a moment ago."""
+        return not server or self._fleet.status(server).state in ("ready", "starting", "standby")
+
+    async def _change(self) -> None:
+        """Wait for news of the fleet, or a moment."""
+        news = asyncio.Event()
+        stop = self._fleet.listen(news.set)
+        try:
+            async with asyncio.timeout(PAUSE):
+                await news.wait()
+        except TimeoutError:
+            pass
+        finally:
+            stop()
+
+
+def _proven(error: NexusError) -> bool:
+    failure = error.failure()
+    return failure.retry and failure.executed == "no"
+
+
+def _nobody(error: NexusError) -> bool:
+    return error.failure().code == ServerUnavailable.code
+
+
+def _server(message: Request) -> str:
+    """The server a message is for; empty for a search."""
+    match message:
+        case ExecuteTool():
+            return message.name.partition(SEPARATOR)[0]
+        case CallServer() | NotifyServer():
+            return message.server
+        case _:
+            return ""

@@ -1,0 +1,163 @@
+"""The edge, wired to its real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from msgspec import DecodeError
+from msgspec.json import Decoder
+from nats.aio.msg import Msg
+
+from libs.common import rpc, subjects
+from libs.common.bus import Handler
+from libs.common.codec import decoder
+from libs.common.config import Address, Config, parse_address
+from libs.common.fleet import Fleet
+from libs.common.kv import Bucket, Snapshot
+from libs.common.messages.calls import CancelRequest
+from libs.common.messages.catalog import Listing, Worker
+from libs.common.seal import Keyring
+from libs.common.service import Context, snapshots
+from services.edge.app import create_app, create_health
+from services.edge.dispatch import Dispatch
+from services.edge.flights import Flights
+from services.edge.settings import Settings
+from services.edge.state import State, Tombstone
+
+log = structlog.get_logger("edge")
+
+KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
+"""Base64 keys, comma-separated, where the configuration has none: how a supervisor hands down its own."""
+
+_cancel: Decoder[CancelRequest] = decoder(CancelRequest)
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the service's own decide when it ends."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def build(context: Context) -> AsyncIterator[None]:
+    """Know the fleet, then serve HTTP."""
+    bus, config = context.bus, context.config
+    fleet = Fleet(config.mcp.servers)
+    sessions = Bucket(bus, subjects.SESSIONS, owner=True)
+    workers: Snapshot[Worker] = Snapshot(Bucket(bus, subjects.SERVERS, owner=False), decoder(Worker))
+    listings: Snapshot[Listing] = Snapshot(Bucket(bus, subjects.CATALOG, owner=False), decoder(Listing))
+    tombstones: Snapshot[Tombstone] = Snapshot(sessions, decoder(Tombstone))
+    workers.listen(fleet.update)
+    state = State(bus, fleet, listings, sessions, tombstones)
+    flights = Flights()
+    async with rpc.Client(bus) as client, snapshots(workers, listings, tombstones):
+        await bus.subscribe(subjects.CANCEL, _listener(flights))
+        await bus.settled()
+        dispatch = Dispatch(bus, client, fleet)
+        apps = _apps(dispatch, state, config, flights)
+        async with serving(apps, context):
+            yield
+
+
+def _listener(flights: Flights) -> Handler:
+    async def on_cancel(msg: Msg) -> None:
+        try:
+            cancel = _cancel.decode(msg.data)
+        except DecodeError as error:
+            log.warning("unreadable cancel", error=str(error))
+            return
+        flights.cancel(cancel.session, cancel.request)
+
+    return on_cancel
+
+
+def _apps(
+    dispatch: Dispatch, state: State, config: Config, flights: Flights
+) -> list[tuple[FastAPI, Address]]:
+    """The main application, and the one of a separate health listener if there is one."""
+    settings = _settings(config)
+    apart = config.server.health.listen
+    health = config.server.health.enabled
+    app = create_app(dispatch, state, settings, _keys(config), flights, health=apart is None)
+    apps = [(app, config.server.listen_address)]
+    if apart is not None and health:
+        apps.append((create_health(state, settings), apart))
+    return apps
+
+
+def _settings(config: Config) -> Settings:
+    server, mcp = config.server, config.mcp
+    timeouts = {name: each.timeout for name, each in mcp.servers.items() if each.timeout is not None}
+    return Settings(
+        version=version("nexus-gateway"),
+        mcp_path=mcp.path,
+        structured_content=mcp.enable_structured_content,
+        call_timeout=mcp.call_timeout,
+        timeouts=timeouts,
+        max_body_size=server.max_body_size,
+        allowed_hosts=frozenset(map(str.lower, server.allowed_hosts)),
+        allowed_origins=frozenset(map(str.lower, server.allowed_origins)),
+        health_path=server.health.path if server.health.enabled else None,
+    )
+
+
+def _keys(config: Config) -> Keyring:
+    keys = config.seal.decoded()
+    if not keys:
+        keys = tuple(map(base64.b64decode, filter(None, os.environ.get(KEYS_VARIABLE, "").split(","))))
+    if not keys:
+        log.warning("no seal.keys: sessions end with this process and are unknown to other replicas")
+        keys = (secrets.token_bytes(32),)
+    return Keyring(list(keys))
+
+
+@asynccontextmanager
+async def serving(apps: list[tuple[FastAPI, Address]], context: Context) -> AsyncIterator[None]:
+    """Serve until left; then stop accepting and finish what runs, within the drain timeout."""
+    main, *others = [HttpServer(_uvicorn(app, address, context)) for app, address in apps]
+    sockets = list(context.options.sockets) or None
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(main.serve(sockets=sockets))
+        for other in others:
+            tasks.create_task(other.serve())
+        try:
+            yield
+        finally:
+            for server in (main, *others):
+                server.should_exit = True
+
+
+def _uvicorn(app: FastAPI, address: Address, context: Context) -> uvicorn.Config:
+    server = context.config.server
+    if context.options.listen is not None and address == server.listen_address:
+        address = parse_address(context.options.listen)
+    tls = server.tls
+    return uvicorn.Config(
+        app,
+        host=address.host,
+        port=address.port,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        backlog=1024,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(server.drain_timeout) or 1,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
