@@ -20,6 +20,7 @@ class Status:
     since: float
     tools: int
     error: str
+    detail: str
     restarts: int
     kind: str
     workers: tuple[str, ...]
@@ -60,12 +61,20 @@ class Fleet:
         """What the fleet knows of `server`."""
         said = [worker.servers[server] for worker in self._workers.values() if server in worker.servers]
         if not said:
-            return Status(server, "stopped", 0.0, 0, "", 0, "", ())
+            return Status(server, "stopped", 0.0, 0, "", "", 0, "", ())
         held = min(said, key=lambda each: (_BEST.index(each.state), -each.since))
-        error = held.error or next((each.error for each in said if each.error and held.state != "ready"), "")
         restarts = sum(each.restarts for each in said)
-        holders = tuple(sorted(self.holders(server)))
-        return Status(server, held.state, held.since, held.tools, error, restarts, held.kind, holders)
+        return Status(
+            name=server,
+            state=held.state,
+            since=held.since,
+            tools=held.tools,
+            error=held.error,
+            detail=held.detail,
+            restarts=restarts,
+            kind=held.kind,
+            workers=tuple(sorted(self.holders(server))),
+        )
 
     def statuses(self) -> list[Status]:
         return [self.status(server) for server in self.configured]

@@ -52,12 +52,16 @@ class _Tool(Struct, rename="camel"):
 _tool = msgspec.json.Decoder(_Tool).decode
 
 
+def schemas(listing: Listing) -> dict[str, Raw]:
+    """The `inputSchema` of each tool, by its own name."""
+    return {tool.name: tool.input_schema for tool in map(_tool, listing.tools)}
+
+
 class Checker:
     """The argument checks of one listing; each schema is compiled when its tool is first called."""
 
     def __init__(self, listing: Listing) -> None:
-        tools = (_tool(raw) for raw in listing.tools)
-        self._schemas: dict[str, Raw] = {tool.name: tool.input_schema for tool in tools}
+        self._schemas = schemas(listing)
         self._validators: dict[str, _Validator | None] = {}
 
     def problems(self, tool: str, arguments: Raw) -> list[str]:

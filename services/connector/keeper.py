@@ -17,7 +17,8 @@ from libs.common.config import HttpServer, StdioServer
 from libs.common.errors import BusUnavailable, NexusError
 from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted
 from libs.common.messages.calls import Call
-from services.connector.arguments import Checker
+from libs.common.messages.catalog import Listing
+from services.connector.arguments import Checker, schemas
 from services.connector.lease import Lease
 from services.connector.listed import tools_listed
 from services.connector.listing import collect
@@ -48,6 +49,14 @@ class Parts:
     connect: Connect
     relist: float
     """Seconds between two listings nobody asked for; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a life of a session ended: a sentence that callers may see, and the child's last words."""
+
+    reason: str
+    detail: str = ""
 
 
 class Backoff:
@@ -103,38 +112,47 @@ class Keeper:
     async def _keep(self) -> None:
         while True:
             started = time.monotonic()
-            reason = await self._live_once()
+            end = await self._live_once()
             delay = self._backoff.delay(time.monotonic() - started)
             self._restarts += 1
-            self._say("failed", error=reason, restarts=self._restarts)
-            log.warning("server failed", server=self._server.name, reason=reason, retry_in=round(delay, 1))
+            self._say("failed", error=end.reason, detail=end.detail, restarts=self._restarts)
+            log.warning(
+                "server failed",
+                server=self._server.name,
+                reason=end.reason,
+                stderr=end.detail or None,
+                retry_in=round(delay, 1),
+            )
             await self._tell(
                 ServerFailed(
-                    server=self._server.name, worker=self._parts.pool.worker, reason=reason, retry_in=delay
+                    server=self._server.name,
+                    worker=self._parts.pool.worker,
+                    reason=end.reason,
+                    retry_in=delay,
                 )
             )
             await asyncio.sleep(delay)
 
-    async def _live_once(self) -> str:
+    async def _live_once(self) -> End:
         """One life of the session; returns why it ended."""
         self._say("starting")
         try:
             session, opened = await self._parts.connect(self._server, self._on_notice)
         except NexusError as error:
-            return error.message
+            return End(error.message, str(error.data.get("stderr", "")))
         except Exception:
             log.exception("session could not be opened", server=self._server.name)
-            return "internal error while opening the session"
+            return End("internal error while opening the session")
         try:
-            return await self._serve(session, opened)
+            return End(await self._serve(session, opened))
         except NexusError as error:
-            return error.message
+            return End(error.message)
         finally:
             await session.close()
 
     async def _serve(self, session: Session, opened: Opened) -> str:
         self._relist.clear()
-        listing = await collect(session, opened, self._server.name, LISTING_TIMEOUT)
+        listing = await self._list(session, opened)
         live = Live(session, opened, listing, Checker(listing))
         publishing = asyncio.create_task(self._announce(live))
         try:
@@ -143,6 +161,11 @@ class Keeper:
         finally:
             publishing.cancel()
             await self._leave(live)
+
+    async def _list(self, session: Session, opened: Opened) -> Listing:
+        listing = await collect(session, opened, self._server.name, LISTING_TIMEOUT)
+        session.learn(schemas(listing))
+        return listing
 
     async def _enter(self, live: Live) -> None:
         server = self._server.name
@@ -181,7 +204,7 @@ class Keeper:
     async def _refresh(self, live: Live) -> None:
         self._relist.clear()
         try:
-            listing = await collect(live.session, live.opened, self._server.name, LISTING_TIMEOUT)
+            listing = await self._list(live.session, live.opened)
         except NexusError as error:
             log.warning("listing failed", server=self._server.name, reason=error.message)
             return

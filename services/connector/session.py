@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 from msgspec import Raw, Struct
@@ -67,6 +67,10 @@ class Session(Protocol):
 
     async def notify(self, method: str, params: Params) -> None:
         """Send one notification."""
+        ...
+
+    def learn(self, schemas: Mapping[str, Raw]) -> None:
+        """Know the `inputSchema` of each tool: some transports repeat marked arguments in headers."""
         ...
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Raw
 from yarl import URL
@@ -80,6 +80,9 @@ class SseSession:
     async def notify(self, method: str, params: Params) -> None:
         """Send one notification."""
         await self._mux.notify(method, handshake.adapted(params, self._era))
+
+    def learn(self, schemas: Mapping[str, Raw]) -> None:
+        """Nothing: this transport knows no headers for arguments."""
 
     async def close(self) -> None:
         """Close the stream; what still runs is lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Raw
 
@@ -91,6 +91,9 @@ class StdioSession:
         """Send one notification."""
         await self._mux.notify(method, params if self._era == "modern" else handshake.stripped(params))
 
+    def learn(self, schemas: Mapping[str, Raw]) -> None:
+        """Nothing: a pipe has no headers."""
+
     async def close(self) -> None:
         """End the process and all it started, within about ten seconds."""
         self._mux.fail("the session was closed")
@@ -148,5 +151,4 @@ class StdioSession:
         elif isinstance(error, DownstreamError):
             reason = f"it refused initialize: {reason[:200]}"
         tail = self._stderr.tail()
-        ending = f"; its stderr ends: {tail}" if tail else ""
-        return ServerUnavailable(f'server "{self._server.name}" did not start: {reason}{ending}')
+        return ServerUnavailable(f"it did not start: {reason}", **({"stderr": tail} if tail else {}))

@@ -73,6 +73,6 @@ def _status(status: Status) -> ServerStatus:
         state=status.state,
         tools=status.tools,
         since=status.since,
-        error=status.error,
+        error="; its stderr ends: ".join(filter(None, (status.error, status.detail))),
         workers=status.workers,
     )

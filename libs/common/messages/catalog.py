@@ -48,6 +48,9 @@ class Held(Struct, frozen=True, omit_defaults=True):
     """Seconds since the epoch."""
     tools: int = 0
     error: str = ""
+    """Why it is not ready: a sentence a caller may see."""
+    detail: str = ""
+    """What else operators should know, e.g. the last words of the child."""
     restarts: int = 0
     kind: str = ""
 

@@ -40,11 +40,15 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
-async def refusal(server: Any) -> str:
+async def refused(server: Any) -> ServerUnavailable:
     session = StdioSession(server, lambda method, message: None)
     with pytest.raises(ServerUnavailable) as caught:
         await session.open()
-    return caught.value.message
+    return caught.value
+
+
+async def refusal(server: Any) -> str:
+    return (await refused(server)).message
 
 
 @pytest.mark.parametrize(("era", "version"), [("legacy", "2025-06-18"), ("modern", "2026-07-28")])
@@ -226,7 +230,7 @@ async def test_what_a_server_asks_is_declined_and_its_ping_answered() -> None:
 
 async def test_a_command_that_is_nowhere_is_named() -> None:
     assert await refusal(child(cmd=("no-such-command",))) == (
-        'server "child" did not start: command "no-such-command" was not found on PATH'
+        'it did not start: command "no-such-command" was not found on PATH'
     )
 
 
@@ -250,9 +254,9 @@ async def test_a_working_directory_that_is_missing_is_named(tmp_path: Path) -> N
 
 
 async def test_a_server_that_exits_at_once_is_quoted() -> None:
-    message = await refusal(child("exit=7", "stderr=no \x1b[31mdatabase\x07", era="auto"))
-    assert "exited with code 7" in message
-    assert message.endswith("its stderr ends: no  [31mdatabase")
+    error = await refused(child("exit=7", "stderr=no \x1b[31mdatabase\x07", era="auto"))
+    assert "exited with code 7" in error.message
+    assert error.data["stderr"] == "no  [31mdatabase"
 
 
 async def test_a_server_silent_in_initialize_is_refused_in_time() -> None:
@@ -353,6 +357,6 @@ async def test_close_may_be_called_twice_and_before_open() -> None:
 async def test_stderr_goes_to_a_file_and_its_end_into_the_error(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("before\n")
-    message = await refusal(child("exit=1", "stderr=because\n", stderr={"file": str(file)}))
+    error = await refused(child("exit=1", "stderr=because\n", stderr={"file": str(file)}))
     assert file.read_text() == "before\nbecause\n"
-    assert message.endswith("its stderr ends: because")
+    assert error.data["stderr"] == "because"
