@@ -9,8 +9,9 @@ COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes
 
 .PHONY: run test lint check bench shape clean lock
 
-run: .venv/ready | nexus.toml
-	@exec $(BIN)/nexus
+# With .venv/bin on PATH, where node and the MCP servers of the example are.
+run: .venv/ready $(REAL)/ready | nexus.toml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/nexus $(ARGS)
 
 nexus.toml:
 	cp nexus.example.toml $@
@@ -25,10 +26,10 @@ lint: .venv/ready
 	$(BIN)/python benchmarks/shape.py --check
 
 test: .venv/ready $(REAL)/ready
-	$(BIN)/python -m pytest $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/ready $(REAL)/ready
-	$(BIN)/python -m benchmarks $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks $(ARGS)
 
 shape: .venv/ready
 	$(BIN)/python benchmarks/shape.py
@@ -51,10 +52,20 @@ $(REAL)/ready: tests/real/package-lock.json .venv/ready
 deploy/nats/nats.conf: libs/cli/natsconf.py libs/common/grants.py libs/common/subjects.py .venv/ready
 	$(BIN)/python -m libs.cli.natsconf > $@
 
+# What compose.yaml asks for: one password per NATS user, and the key that sessions are sealed with.
+.env:
+	@umask 077 && { \
+	  for role in EDGE ROUTER CONNECTOR INDEXER; do \
+	    printf 'NATS_%s_PASSWORD=p%s\n' $$role "$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
+	  done; \
+	  printf 'NEXUS_SEAL_KEYS=%s\n' "$$(head -c 32 /dev/urandom | base64)"; \
+	} > $@.new && mv $@.new $@
+	@echo "wrote $@, readable by you only"
+
 lock: .venv/ready
 	$(COMPILE) --upgrade --extra dev --output-file requirements.lock pyproject.toml
-	$(COMPILE) --constraint requirements.lock --extra edge --extra router --extra connector --extra indexer \
-		--output-file requirements.runtime.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --extra all --output-file requirements.runtime.lock \
+		pyproject.toml deploy/servers.txt
 
 clean:
 	rm -rf .venv $(REAL) .mypy_cache .ruff_cache .import_linter_cache dist build

@@ -41,7 +41,7 @@ def test_every_pin_has_a_hash_and_no_address(lock: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [(LOCKS[0], ("dev",)), (LOCKS[1], ("edge", "router", "connector", "indexer"))],
+    [(LOCKS[0], ("dev",)), (LOCKS[1], ("all",))],
 )
 def test_the_lock_has_all_that_pyproject_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     locked = {name.lower(): version for name, (version, _) in pins(lock).items()}

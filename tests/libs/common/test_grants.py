@@ -20,6 +20,7 @@ from libs.cli import broker
 from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder
+from libs.common.facts import Facts, ServerFailed
 from libs.common.grants import ROLES, user_grant
 from libs.common.kv import Bucket, Snapshot
 
@@ -218,6 +219,21 @@ async def test_a_reader_gets_one_value(guarded: broker.Broker, role: str) -> Non
         await Bucket(owner, subjects.CATALOG, owner=True).put("key", b"value")
         bucket = await reader.jetstream().key_value(subjects.CATALOG)
         assert (await bucket.get("key")).value == b"value"
+
+
+async def test_a_connectors_fact_reaches_the_indexer(guarded: broker.Broker) -> None:
+    heard: asyncio.Future[ServerFailed] = asyncio.get_running_loop().create_future()
+
+    async def on_failed(fact: ServerFailed) -> None:
+        heard.set_result(fact)
+
+    indexer = Facts(guarded.url("indexer"), "indexer")
+    indexer.subscribe(ServerFailed, on_failed)
+    sent = ServerFailed(server="github", worker="c1", reason="refused", retry_in=1.0)
+    async with indexer, Facts(guarded.url("connector"), "connector") as connector:
+        await connector.publish(sent)
+        with anyio.fail_after(10):
+            assert await heard == sent
 
 
 async def test_a_call_goes_from_edge_to_connector_and_its_answer_back(guarded: broker.Broker) -> None:
