@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from mcp.shared.inbound import (
-    ERROR_CODE_HTTP_STATUS,
-    InboundLadderRejection,
-    InboundModernRoute,
-    classify_inbound_request,
-)
 from msgspec import Raw
 
 from libs.common.codec import raw
@@ -24,6 +18,12 @@ from libs.common.messages.calls import Client
 from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_meta
 from services.edge.era import MODERN
 from services.edge.exchange import Exchange
+from services.edge.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    InboundLadderRejection,
+    InboundModernRoute,
+    classify_inbound_request,
+)
 from services.edge.message import Message
 from services.edge.params import check_mirrored
 from services.edge.progress import Relay

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mcp.shared.inbound import X_MCP_HEADER_KEY, validate_mcp_param_headers
 from msgspec import DecodeError, Raw
 
 from libs.common.codec import decode
 from libs.common.errors import HeaderMismatch
 from libs.common.messages.catalog import Listing
+from services.edge.inbound import X_MCP_HEADER_KEY, validate_mcp_param_headers
 
 _MARK = X_MCP_HEADER_KEY.encode()
 Schemas = dict[str, Any]

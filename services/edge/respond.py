@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 
 import structlog
-from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from msgspec import Raw, Struct
 
 from libs.common.codec import encode, raw
 from libs.common.errors import NULL, Failure, MethodNotAllowed, NexusError
+from services.edge.inbound import ERROR_CODE_HTTP_STATUS
 from services.edge.streams import Header
 
 log = structlog.get_logger("edge")
