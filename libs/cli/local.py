@@ -29,6 +29,8 @@ log = structlog.get_logger("local")
 ROLES = ("edge", "router", "indexer", "connector")
 """In the order in which they are drained: who takes work first, who does it last."""
 STATE = ".nexus"
+KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
+"""Where the edge, and only the edge, finds the key that sessions are sealed with."""
 
 
 def parse_scale(text: str) -> dict[str, int]:
@@ -47,6 +49,7 @@ def parse_scale(text: str) -> dict[str, int]:
 def run(options: Options, scale: dict[str, int], *, single: bool = False) -> None:
     """Run until Ctrl-C or SIGTERM, then drain and leave nothing behind."""
     logs.configure(options.log, options.style, "nexus")
+    service.harden()
     config = load(options.config)
     with asyncio.Runner(loop_factory=service.loop_factory()) as runner:
         code = runner.run(_run(options, config, scale, single))
@@ -67,15 +70,21 @@ async def _run(options: Options, config: Config, scale: dict[str, int], single: 
             urls = {role: bus.url(role) for role in ROLES}
         else:
             urls = dict.fromkeys(ROLES, options.nats)
-        os.environ.setdefault("NEXUS_SEAL_KEYS", seal_key(state / "seal.key"))
+        key = os.environ.get(KEYS_VARIABLE) or seal_key(state / "seal.key")
         address = parse_address(options.listen) if options.listen else config.server.listen_address
         listener = _listen(address)
         stack.callback(listener.close)
         greeting = asyncio.create_task(welcome.greet(listener, config, log_style=options.style))
         stack.callback(greeting.cancel)
         if single:
+            os.environ[KEYS_VARIABLE] = key
             return await _in_one_process(options, urls, listener, stop)
-        return await _supervised(options, urls, scale, listener, stop)
+        children = [
+            _child(options, role, number, urls[role], listener, key)
+            for role in ROLES
+            for number in range(1, scale[role] + 1)
+        ]
+        return await Supervisor(children, order=ROLES).run(stop)
 
 
 def seal_key(path: Path) -> str:
@@ -99,22 +108,7 @@ def _listen(address: Address) -> socket.socket:
     return listener
 
 
-async def _supervised(
-    options: Options,
-    urls: dict[str, str],
-    scale: dict[str, int],
-    listener: socket.socket,
-    stop: asyncio.Event,
-) -> int:
-    children = [
-        _child(options, role, number, urls[role], listener)
-        for role in ROLES
-        for number in range(1, scale[role] + 1)
-    ]
-    return await Supervisor(children, order=ROLES).run(stop)
-
-
-def _child(options: Options, role: str, number: int, url: str, listener: socket.socket) -> Child:
+def _child(options: Options, role: str, number: int, url: str, listener: socket.socket, key: str) -> Child:
     argv = [sys.executable, "-m", "libs.cli.main", role, "--config", str(options.config)]
     argv += ["--log", options.log, "--log-style", options.style]
     env = {"NEXUS_NATS_URL": url, service.WORKER_VARIABLE: f"{role}-{number}"}
@@ -122,6 +116,7 @@ def _child(options: Options, role: str, number: int, url: str, listener: socket.
     if role == "edge":
         fds = (listener.fileno(),)
         env[service.SOCKETS_VARIABLE] = str(listener.fileno())
+        env[KEYS_VARIABLE] = key
     return Child(role, f"{role}-{number}", tuple(argv), env, fds)
 
 

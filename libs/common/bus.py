@@ -44,6 +44,7 @@ class Bus:
         self._url = url
         self._name = name or f"nexus-{role}"
         self._refused: list[str] = []
+        self._closing = False
         self._on_reconnect: list[Callable[[], None]] = []
 
     @property
@@ -122,6 +123,7 @@ class Bus:
 
     async def close(self) -> None:
         """Send what is buffered and disconnect; bounded in time, never raises."""
+        self._closing = True
         with suppress(nats.errors.Error, OSError, BusUnavailable):
             if self.nats.is_connected:
                 await self.settled(timeout=2)
@@ -144,7 +146,8 @@ class Bus:
             log.info("waiting for the bus", error=text)
 
     async def _on_disconnected(self) -> None:
-        log.warning("bus disconnected")
+        if not self._closing:
+            log.warning("bus disconnected")
 
     async def _on_reconnected(self) -> None:
         log.info("bus reconnected")

@@ -30,7 +30,7 @@ SECRET_MIN = 4
 """Shorter texts are not hidden: they would blank half of every line."""
 
 _secrets: set[str] = set()
-_chatty = ("nats", "faststream", "httpx", "httpcore", "asyncio", "uvicorn.access")
+_chatty = ("nats", "faststream", "httpx", "httpcore", "asyncio", "uvicorn.access", "uvicorn.error")
 
 
 def hide(secret: str) -> None:
