@@ -132,6 +132,8 @@ class Facts:
             config=ConsumerConfig(
                 ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT, max_deliver=MAX_DELIVER, max_ack_pending=1
             ),
+            # FastStream's own default would be an inbox that is not ours to read.
+            inbox_prefix=f"_INBOX_{self._role}.".encode(),
             title=f"{self._role}: {kind.__name__}",
             description=kind.__doc__,
         )(handle)

@@ -85,8 +85,7 @@ def _consumes_facts() -> Grant:
             f"{API}.CONSUMER.MSG.NEXT.{stream}.*",
             f"$JS.ACK.{stream}.>",
         ),
-        # nats-py's pull consumers ignore the inbox prefix; nobody else's inbox begins like this.
-        ("_INBOX.>",),
+        (),
     )
 
 

@@ -77,9 +77,7 @@ class Lease:
 
     async def _try(self) -> bool:
         current = self._owners.values.get(self._key)
-        if current is not None and (
-            current.worker != self._owner.worker or current.boot == self._owner.boot
-        ):
+        if current is not None and (current.worker != self._owner.worker or current.boot == self._owner.boot):
             return False
         with suppress(BusUnavailable):
             return await self._swap(self._owners.revisions.get(self._key, 0)) or await self._swap(0)
