@@ -23,6 +23,8 @@ class Status:
     detail: str
     restarts: int
     kind: str
+    back_at: float
+    """When a server that was ready before it failed is started again; 0 where that is not so."""
     workers: tuple[str, ...]
     """Those that hold it ready."""
 
@@ -61,7 +63,7 @@ class Fleet:
         """What the fleet knows of `server`."""
         said = [worker.servers[server] for worker in self._workers.values() if server in worker.servers]
         if not said:
-            return Status(server, "stopped", 0.0, 0, "", "", 0, "", ())
+            return Status(server, "stopped", 0.0, 0, "", "", 0, "", 0.0, ())
         held = min(said, key=lambda each: (_BEST.index(each.state), -each.since))
         restarts = sum(each.restarts for each in said)
         return Status(
@@ -73,6 +75,7 @@ class Fleet:
             detail=held.detail,
             restarts=restarts,
             kind=held.kind,
+            back_at=held.back_at,
             workers=tuple(sorted(self.holders(server))),
         )
 

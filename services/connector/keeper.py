@@ -57,6 +57,8 @@ class End:
 
     reason: str
     detail: str = ""
+    lived: bool = False
+    """Whether it was ready before."""
 
 
 class Backoff:
@@ -114,24 +116,28 @@ class Keeper:
             started = time.monotonic()
             end = await self._live_once()
             delay = self._backoff.delay(time.monotonic() - started)
-            self._restarts += 1
-            self._say("failed", error=end.reason, detail=end.detail, restarts=self._restarts)
-            log.warning(
-                "server failed",
-                server=self._server.name,
-                reason=end.reason,
-                stderr=end.detail or None,
-                retry_in=round(delay, 1),
-            )
-            await self._tell(
-                ServerFailed(
-                    server=self._server.name,
-                    worker=self._parts.pool.worker,
-                    reason=end.reason,
-                    retry_in=delay,
-                )
-            )
+            await self._report(end, delay)
             await asyncio.sleep(delay)
+
+    async def _report(self, end: End, delay: float) -> None:
+        self._restarts += 1
+        self._say(
+            "failed",
+            error=end.reason,
+            detail=end.detail,
+            restarts=self._restarts,
+            back_at=time.time() + delay if end.lived else 0.0,
+        )
+        name = self._server.name
+        log.warning(
+            "server failed",
+            server=name,
+            reason=end.reason,
+            stderr=end.detail or None,
+            retry_in=round(delay, 1),
+        )
+        worker = self._parts.pool.worker
+        await self._tell(ServerFailed(server=name, worker=worker, reason=end.reason, retry_in=delay))
 
     async def _live_once(self) -> End:
         """One life of the session; returns why it ended."""
@@ -144,7 +150,7 @@ class Keeper:
             log.exception("session could not be opened", server=self._server.name)
             return End("internal error while opening the session")
         try:
-            return End(await self._serve(session, opened))
+            return End(await self._serve(session, opened), lived=True)
         except NexusError as error:
             return End(error.message)
         finally:

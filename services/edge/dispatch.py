@@ -72,7 +72,10 @@ class Dispatch:
 
     def _returning(self, server: str) -> bool:
         """Whether `server` may take calls soon: it starts, changes hands, or was there a moment ago."""
-        return not server or self._fleet.status(server).state in ("ready", "starting", "standby")
+        if not server:
+            return True
+        status = self._fleet.status(server)
+        return status.state in ("ready", "starting", "standby") or 0 < status.back_at < time.time() + COMEBACK
 
     async def _change(self) -> None:
         """Wait for news of the fleet, or a moment."""

@@ -53,6 +53,8 @@ class Held(Struct, frozen=True, omit_defaults=True):
     """What else operators should know, e.g. the last words of the child."""
     restarts: int = 0
     kind: str = ""
+    back_at: float = 0.0
+    """When a server that was ready before it failed is started again, seconds since the epoch; else 0."""
 
 
 class Worker(Struct, frozen=True, omit_defaults=True):
