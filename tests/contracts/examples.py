@@ -1,0 +1,118 @@
+"""One value of everything that is stored or sent between services, each field away from its default."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from libs.common.errors import Failure
+from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
+from libs.common.identity import Principal
+from libs.common.messages import calls, catalog, search
+from services.connector.lease import Owner
+from services.edge.sessions import Session
+from services.edge.state import Tombstone
+
+PRINCIPAL = Principal("ann", "https://login.example", ("dev", "ops"))
+CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
+PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
+DEADLINE = 1800000000.25
+FAILURE = Failure(-31002, "nobody holds it", "unknown", 503, Raw(b'{"server":"git"}'), True, True)
+TOOL = Raw(b'{"name":"log","x-odd":[1.50]}')
+HIT = search.Hit(
+    name="git__log",
+    description="Show commits",
+    input_schema=Raw(b'{"type":"object"}'),
+    score=0.75,
+    server="git",
+    title="Log",
+    annotations=Raw(b'{"readOnlyHint":true}'),
+    output_schema=Raw(b'{"type":"string"}'),
+)
+HELD = catalog.Held("failed", 1700000000.5, 3, "it exited with 3", "bad flag", 7, "stdio")
+CALL = calls.Call(
+    server="git",
+    method="tools/call",
+    deadline=DEADLINE,
+    params=PARAMS,
+    tool="log",
+    principal=PRINCIPAL,
+    client=CLIENT,
+    progress=True,
+    notify=True,
+)
+LISTING = catalog.Listing(
+    server="git",
+    digest="ab12",
+    tools=(TOOL,),
+    prompts=(Raw(b'{"name":"review"}'),),
+    resources=(Raw(b'{"uri":"file:///a"}'),),
+    templates=(Raw(b'{"uriTemplate":"file:///{path}"}'),),
+    version="2025-06-18",
+    capabilities=Raw(b'{"tools":{"listChanged":true}}'),
+    info=Raw(b'{"name":"git-server"}'),
+    instructions="Be kind.",
+)
+
+MESSAGES: dict[str, tuple[Any, Any]] = {
+    "ExecuteTool": (
+        calls.Request,
+        calls.ExecuteTool("git__log", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True),
+    ),
+    "CallServer": (
+        calls.Request,
+        calls.CallServer("git", "prompts/get", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True),
+    ),
+    "NotifyServer": (
+        calls.Request,
+        calls.NotifyServer("git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL),
+    ),
+    "SearchTools": (calls.Request, calls.SearchTools(DEADLINE, "commits", ("git", "log"), 5, PRINCIPAL)),
+    "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL)),
+    "Call": (calls.Call, CALL),
+    "CancelCall": (calls.CancelCall, calls.CancelCall("c1-2a", "the client left")),
+    "CancelRequest": (calls.CancelRequest, calls.CancelRequest("s1", Raw(b'"req-7"'), "not needed")),
+    "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),
+    "Event": (calls.Frame, calls.Event(Raw(b'{"jsonrpc":"2.0","method":"notifications/progress"}'))),
+    "Result": (calls.Frame, calls.Result(Raw(b'{"content":[],"x-odd":1.50}'))),
+    "Failed": (calls.Frame, calls.Failed(FAILURE)),
+    "ToolsFound": (search.ToolsFound, search.ToolsFound((HIT,), ("git__log", "git__show"))),
+    "Tool": (
+        catalog.Tool,
+        catalog.Tool("log", "Log", "Show commits", Raw(b"{}"), Raw(b"{}"), Raw(b'{"idempotentHint":true}')),
+    ),
+}
+"""By name: the type a receiver decodes, and a value of it."""
+
+STATE: dict[str, tuple[Any, Any]] = {
+    "Listing": (catalog.Listing, LISTING),
+    "Worker": (catalog.Worker, catalog.Worker("connector-1", {"git": HELD}, draining=True)),
+    "Owner": (Owner, Owner("connector-1", "b00t")),
+    "Tombstone": (Tombstone, Tombstone(DEADLINE)),
+    "Session": (
+        Session,
+        Session("5e55", "2025-11-25", DEADLINE, Raw(b'{"roots":{}}'), Raw(b'{"name":"ide"}')),
+    ),
+}
+"""Values of the buckets, and the payload that a client carries sealed."""
+
+FACTS: dict[str, Fact] = {
+    "ToolsListed": ToolsListed(
+        server="git",
+        worker="connector-1",
+        digest="ab12",
+        version="2025-06-18",
+        capabilities={"tools": {}},
+        info={"name": "git-server"},
+        instructions="Be kind.",
+        tools=[{"name": "log", "x-odd": [1.5]}],
+        prompts=[{"name": "review"}],
+        resources=[{"uri": "file:///a"}],
+        templates=[{"uriTemplate": "file:///{path}"}],
+    ),
+    "ServerStarted": ServerStarted(server="git", worker="connector-1", kind="stdio", version="2025-06-18"),
+    "ServerFailed": ServerFailed(
+        server="git", worker="connector-1", reason="it exited with 3", retry_in=0.25
+    ),
+}

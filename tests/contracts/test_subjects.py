@@ -1,0 +1,60 @@
+"""Subjects and buckets are addresses that permissions, compose files and other versions know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from libs.common import subjects
+from libs.common.facts import FACTS
+from libs.common.kv import SPECS
+
+STORED = Path(__file__).parent / "v1" / "subjects.json"
+
+
+def listing() -> dict[str, str]:
+    """Every subject and bucket by what it is for."""
+    return {
+        "request": subjects.REQUEST,
+        "search": subjects.SEARCH,
+        "cancel": subjects.CANCEL,
+        "call": subjects.call("git"),
+        "worker": subjects.worker("w1"),
+        "stream": subjects.stream("s1"),
+        "inbox": subjects.inbox("edge", "c1"),
+        "facts": subjects.FACTS,
+        "fact stream": subjects.FACT_STREAM,
+        **{f"fact {kind.__name__}": kind.subject for kind in FACTS},
+        "bucket catalog": subjects.CATALOG,
+        "bucket servers": subjects.SERVERS,
+        "bucket leases": subjects.LEASES,
+        "bucket sessions": subjects.SESSIONS,
+    }
+
+
+def test_no_subject_and_no_bucket_has_moved() -> None:
+    assert listing() == json.loads(STORED.read_text())
+
+
+def test_every_constant_is_in_the_listing() -> None:
+    constants = {value for name, value in vars(subjects).items() if name.isupper() and isinstance(value, str)}
+    assert constants - {"_ID"} <= set(listing().values())
+    assert set(SPECS) <= set(listing().values())
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a.b", "*", ">", "a\n", "x" * 65, "-a", "ä"])
+def test_text_that_could_be_more_than_one_token_is_no_subject(text: str) -> None:
+    for build in (subjects.call, subjects.worker, subjects.stream):
+        with pytest.raises(ValueError, match="not a"):
+            build(text)
+    with pytest.raises(ValueError, match="not a minted id"):
+        subjects.fact("tools", text)
+    with pytest.raises(ValueError, match="not a minted id"):
+        subjects.inbox(text, "c1")
+
+
+def test_a_server_name_with_the_separator_is_no_subject() -> None:
+    with pytest.raises(ValueError, match="not a server name"):
+        subjects.call("git__log")
