@@ -17,6 +17,7 @@ from services.connector.session import Params
 FRAGMENT = 512
 """Bytes of each end of a discarded message that are enough to find its id."""
 ABSENT = Raw(b"")
+SUBSCRIPTION = b"io.modelcontextprotocol/subscriptionId"
 
 Id = int | str | float | None
 
@@ -50,9 +51,22 @@ class _Progress(Struct):
     params: _Token
 
 
+class _Meta(Struct, frozen=True, rename={"subscription": "io.modelcontextprotocol/subscriptionId"}):
+    subscription: Id = None
+
+
+class _Tagged(Struct, frozen=True, rename={"meta": "_meta"}):
+    meta: _Meta = _Meta()
+
+
+class _Notice(Struct):
+    params: _Tagged = _Tagged()
+
+
 parse = msgspec.json.Decoder(Envelope).decode
 _error = msgspec.json.Decoder(_Error).decode
 _progress = msgspec.json.Decoder(_Progress).decode
+_notice = msgspec.json.Decoder(_Notice).decode
 _batch = msgspec.json.Decoder(list[Raw]).decode
 
 
@@ -96,6 +110,16 @@ def token(message: bytes) -> Id:
     """The progress token of a progress notification, if it has one."""
     try:
         return _progress(message).params.token
+    except msgspec.DecodeError:
+        return None
+
+
+def subscription(message: bytes) -> Id:
+    """The id of the `subscriptions/listen` request a notification is sent for, if it is for one."""
+    if SUBSCRIPTION not in message:
+        return None
+    try:
+        return _notice(message).params.meta.subscription
     except msgspec.DecodeError:
         return None
 

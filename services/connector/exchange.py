@@ -24,7 +24,7 @@ from services.connector.client import HttpClient, Response, whole
 from services.connector.envelope import Id
 from services.connector.events import EventParser
 from services.connector.headers import Headers
-from services.connector.jsonrpc import Question
+from services.connector.jsonrpc import PROGRESS, Question
 from services.connector.session import Era, EventSink, Notice
 
 ERROR_MAX = 64 * 1024
@@ -176,20 +176,28 @@ class Exchange:
         for part in [bytes(raw) for raw in envelope.split(message)] or [message]:
             parsed = replies.parse(self._name, part)
             if parsed.method is not UNSET:
-                self._hear(parsed.method, parsed.id, part)
+                self._hear(parsed.method, parsed.id, part, request)
             elif request is not None:
                 return replies.result(self._name, parsed, part, request.number)
         return None
 
-    def _hear(self, method: str, number: Id | UnsetType, message: bytes) -> None:
+    def _hear(self, method: str, number: Id | UnsetType, message: bytes, request: Request | None) -> None:
         if not envelope.is_text(message):
             return
         if number is not UNSET:
             self._ask(Question(number, method, Raw(message), self._reply))
-        elif method != "notifications/progress":
+        elif method == PROGRESS:
+            token = envelope.token(message)
+            self._pass_on(token if isinstance(token, int) else None, message)
+        else:
+            # What comes on a call's own stream belongs to that call, and is news for the session as well.
+            self._pass_on(request.number if request is not None else None, message)
             self._on_notice(method, Raw(message))
-        elif isinstance(token := envelope.token(message), int) and token in self.sinks:
-            self.sinks[token](Raw(message))
+
+    def _pass_on(self, number: int | None, message: bytes) -> None:
+        sink = None if number is None else self.sinks.get(number)
+        if sink is not None:
+            sink(Raw(message))
 
     def _ask(self, question: Question) -> None:
         if question.method == "ping":

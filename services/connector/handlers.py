@@ -38,9 +38,13 @@ async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     if call.notify:
         await live.session.notify(call.method, params)
         return EMPTY
-    on_event = job.event if call.progress else None
     return await live.session.call(
-        call.method, params, deadline=call.deadline, client=call.client, on_event=on_event
+        call.method,
+        params,
+        deadline=call.deadline,
+        client=call.client,
+        on_event=job.event,
+        progress=call.progress,
     )
 
 

@@ -7,6 +7,7 @@ Modern (2026-07-28) is stateless: `server/discover`, and every request says who 
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.metadata
 import time
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,8 @@ Tell = Callable[[str, Params], Awaitable[None]]
 """Sends one notification."""
 
 _PREFIX = "io.modelcontextprotocol/"
+CARRIED = frozenset({"elicitation", "sampling", "roots", "experimental"})
+"""Client capabilities that reach a server: what it may then ask for has a way to the client."""
 _UNSUPPORTED = -32022
 
 
@@ -56,7 +59,6 @@ _STAMP: dict[str, Raw] = {
     f"{_PREFIX}clientInfo": INFO,
     f"{_PREFIX}clientCapabilities": EMPTY,
 }
-_STAMPED = codec.raw(_STAMP)
 
 
 class _Meta(Struct, rename={"info": f"{_PREFIX}serverInfo"}):
@@ -86,11 +88,19 @@ _initialized = msgspec.json.Decoder(_Initialized).decode
 _supported = msgspec.json.Decoder(_Supported).decode
 
 
-def stamped(params: Params) -> Params:
+def stamped(params: Params, capabilities: Raw = EMPTY) -> Params:
     """`params` as a modern server needs them: version, client and capabilities in `_meta`, the rest kept."""
+    stamp = _stamp(bytes(capabilities))
     if "_meta" not in params:
-        return {**params, "_meta": _STAMPED}
-    return {**params, "_meta": codec.raw({**_members(params["_meta"]), **_STAMP})}
+        return {**params, "_meta": codec.raw(stamp)}
+    return {**params, "_meta": codec.raw({**_members(params["_meta"]), **stamp})}
+
+
+@functools.lru_cache(maxsize=256)
+def _stamp(capabilities: bytes) -> dict[str, Raw]:
+    """What every request carries; of the client's capabilities, those the gateway can carry."""
+    declared = {key: value for key, value in _members(Raw(capabilities)).items() if key in CARRIED}
+    return {**_STAMP, f"{_PREFIX}clientCapabilities": codec.raw(declared)}
 
 
 def stripped(params: Params) -> Params:
@@ -103,9 +113,9 @@ def stripped(params: Params) -> Params:
     return {key: value for key, value in params.items() if key != "_meta"}
 
 
-def adapted(params: Params, era: Era) -> Params:
-    """`stamped` or `stripped`, as `era` wants it."""
-    return stamped(params) if era == "modern" else stripped(params)
+def adapted(params: Params, era: Era, capabilities: Raw = EMPTY) -> Params:
+    """`stamped` or `stripped`, as `era` wants it; `capabilities` are the calling client's."""
+    return stamped(params, capabilities) if era == "modern" else stripped(params)
 
 
 async def negotiate(ask: Ask, tell: Tell, choice: Choice, deadline: float) -> Opened:

@@ -101,10 +101,11 @@ class HttpSession:
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        progress: bool = True,
     ) -> Raw:
         """The raw result of one request."""
-        params = handshake.adapted(params, self._era)
-        request = self._request(method, params, self._era, progress=on_event is not None)
+        params = handshake.adapted(params, self._era, client.capabilities)
+        request = self._request(method, params, self._era, progress=progress and on_event is not None)
         if on_event is not None:
             self._exchange.sinks[request.number] = on_event
         try:

@@ -28,6 +28,7 @@ from services.connector import envelope
 from services.connector.envelope import Envelope, Id
 from services.connector.session import EventSink, Notice, Params
 
+PROGRESS = "notifications/progress"
 PENDING_MAX = 4096
 """Calls in flight on one session; the next one is refused."""
 
@@ -114,7 +115,13 @@ class Multiplexer:
         return len(self._pending)
 
     async def call(
-        self, method: str, params: Params, deadline: float, on_event: EventSink | None = None
+        self,
+        method: str,
+        params: Params,
+        deadline: float,
+        on_event: EventSink | None = None,
+        *,
+        progress: bool = True,
     ) -> Raw:
         """The raw `result`, an object. `deadline` is absolute, seconds since the epoch.
 
@@ -127,7 +134,8 @@ class Multiplexer:
         pending = self._pending[number] = _Pending(loop.create_future(), method, on_event)
         timer = loop.call_later(remaining, pending.expire)
         try:
-            self._launch(envelope.request(number, method, params, progress=on_event is not None), pending)
+            marked = progress and on_event is not None
+            self._launch(envelope.request(number, method, params, progress=marked), pending)
             return await pending.future
         except asyncio.CancelledError:
             self._abandon(number, pending, "the caller stopped waiting")
@@ -234,10 +242,12 @@ class Multiplexer:
         return True
 
     def _hear(self, method: str, message: bytes) -> None:
-        if method != "notifications/progress":
-            self._on_notice(method, Raw(message))
+        owner = envelope.token(message) if method == PROGRESS else envelope.subscription(message)
+        if owner is None:
+            if method != PROGRESS:
+                self._on_notice(method, Raw(message))
             return
-        pending = self._pending.get(envelope.token(message))
+        pending = self._pending.get(owner)
         if pending is not None and pending.on_event is not None and not pending.future.done():
             pending.on_event(Raw(message))
 

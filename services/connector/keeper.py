@@ -18,6 +18,7 @@ from libs.common.errors import BusUnavailable, NexusError
 from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted
 from libs.common.messages.calls import Call
 from libs.common.messages.catalog import Listing
+from services.connector import changes
 from services.connector.arguments import Checker, schemas
 from services.connector.lease import Lease
 from services.connector.listed import tools_listed
@@ -161,11 +162,13 @@ class Keeper:
         listing = await self._list(session, opened)
         live = Live(session, opened, listing, Checker(listing))
         publishing = asyncio.create_task(self._announce(live))
+        following = asyncio.create_task(changes.follow(session, opened, self._on_notice))
         try:
             await self._enter(live)
             return await self._watch(live)
         finally:
             publishing.cancel()
+            following.cancel()
             await self._leave(live)
 
     async def _list(self, session: Session, opened: Opened) -> Listing:

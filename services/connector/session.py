@@ -58,10 +58,12 @@ class Session(Protocol):
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        progress: bool = True,
     ) -> Raw:
         """The raw `result` of one request. Cancelling the task tells the server to stop.
 
-        `deadline` is absolute, seconds since the epoch. `on_event` asks for progress: a token is minted then.
+        `deadline` is absolute, seconds since the epoch. `client` is who asks, for servers that want to know.
+        `on_event` hears what belongs to the call; with `progress` a token is minted, so that progress does.
         """
         ...
 

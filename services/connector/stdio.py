@@ -83,9 +83,11 @@ class StdioSession:
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        progress: bool = True,
     ) -> Raw:
         """The raw result of one request."""
-        return await self._mux.call(method, handshake.adapted(params, self._era), deadline, on_event)
+        params = handshake.adapted(params, self._era, client.capabilities)
+        return await self._mux.call(method, params, deadline, on_event, progress=progress)
 
     async def notify(self, method: str, params: Params) -> None:
         """Send one notification."""
