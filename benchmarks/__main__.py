@@ -1,0 +1,127 @@
+"""`python -m benchmarks`: what the gateway costs in CPU, time and memory, beside its budgets.
+
+The figures are of this machine; CPU time of a process is steadier than latency where others work too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.gateway import report
+from benchmarks.gateway.calls import Bench, Plan, Row
+from benchmarks.gateway.generator import Generator
+from benchmarks.gateway.lookup import Lookup, lookup
+from benchmarks.gateway.processes import Costs
+from benchmarks.gateway.startup import Start, start
+from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
+
+PARTS = ("calls", "search", "start")
+QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
+
+
+class Report(msgspec.Struct):
+    """Everything that was measured."""
+
+    version: str
+    machine: str
+    calls: list[Row] = []
+    memory: dict[str, Costs] = {}
+    search: list[Lookup] = []
+    start: list[Start] = []
+
+
+def main() -> None:
+    """Measure what was asked for, print it, write it."""
+    given = _arguments()
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    result = Report(version("nexus-gateway"), machine)
+    report.console.print(f"nexus {result.version} on {machine}", highlight=False)
+    peer = Peer(given.peer_command, given.peer_url, ours=given.peer_command == NEXUS)
+    parts = given.only if peer.ours else ["calls"]
+    with Generator() as generator:
+        if "calls" in parts:
+            _calls(result, generator, peer, given)
+        if "search" in parts:
+            _search(result, generator, quick=given.quick)
+    if "start" in parts:
+        _start(result, quick=given.quick)
+    if given.json:
+        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+
+
+def _calls(result: Report, generator: Generator, peer: Peer, given: argparse.Namespace) -> None:
+    bench = Bench(generator, QUICK if given.quick else Plan())
+    with http(given.era, given.downstream_port) as url:
+        result.calls += _shown(bench.direct(url))
+        servers = {"stdio": stdio(given.era), "http": {"url": url}}
+        with running(servers, peer) as target, _memory(result, target, ours=peer.ours):
+            result.calls += _shown(bench.gateway(target.url, target.processes()))
+    report.print_calls(result.calls)
+    report.print_memory(result.memory)
+
+
+@contextmanager
+def _memory(result: Report, target: Target, *, ours: bool) -> Iterator[None]:
+    if ours:
+        target.wait_ready()
+    result.memory["idle"] = target.processes().memory()
+    yield
+    result.memory["after load"] = target.processes().memory()
+
+
+def _search(result: Report, generator: Generator, *, quick: bool) -> None:
+    for tools in (100, 1_000) if quick else (100, 1_000, 10_000):
+        with report.console.status(f"searching {tools} tools"):
+            result.search.append(lookup(generator, tools, 500 if quick else 1000))
+    report.print_lookups(result.search)
+
+
+def _start(result: Report, *, quick: bool) -> None:
+    for servers in (1, 10) if quick else (1, 10, 50):
+        with report.console.status(f"starting with {servers} servers"):
+            result.start.append(start(servers, 1 if quick else 3))
+    report.print_starts(result.start)
+
+
+def _shown(rows: Iterator[Row]) -> Sequence[Row]:
+    """All of them; the last one is shown while the next is measured."""
+    done: list[Row] = []
+    with report.console.status("measuring calls") as status:
+        for row in rows:
+            done.append(row)
+            place = f"{row.way}, {row.client}, {row.downstream}, {row.in_flight} in flight"
+            status.update(f"{place}: {row.error or f'{row.rate:,.0f}/s, p50 {row.p50:.2f} ms'}")
+    return done
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds: about a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these")
+    parser.add_argument(
+        "--era", choices=("both", "modern", "legacy"), default="both", help="of the downstream servers"
+    )
+    parser.add_argument(
+        "--peer-command",
+        default=NEXUS,
+        metavar="CMD",
+        help="measure the calls of another gateway: its command; {config} and {port} are filled in",
+    )
+    parser.add_argument("--peer-url", default=Peer().url, metavar="URL", help="where it serves MCP")
+    parser.add_argument(
+        "--downstream-port", type=int, default=0, help="of the HTTP server, for a peer that is configured"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

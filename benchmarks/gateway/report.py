@@ -1,0 +1,110 @@
+"""The figures as tables for people, beside what they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.gateway.calls import Row
+from benchmarks.gateway.lookup import Lookup
+from benchmarks.gateway.processes import ROLES, Costs
+from benchmarks.gateway.startup import Start
+
+COST_MAX = {"stdio": 500.0, "http": 650.0}
+"""CPU microseconds of one `execute`, all processes of the gateway together."""
+ADDED_MAX = 2.0
+"""Milliseconds that the gateway adds to a call, one in flight."""
+MEMORY_MAX = 90.0
+"""MB of one process."""
+
+_KNOWN = (*ROLES, "nats-server")
+WIDTH = 150
+console = Console(width=max(WIDTH, Console().width))
+
+
+def print_calls(rows: Sequence[Row]) -> None:
+    """Latency, rate and cost of calls."""
+    columns = ["path", "client", "server", "in flight", "calls/s", "p50", "p95", "p99", "added"]
+    table = _table("Calls: ms, and CPU µs of one call", [*columns, *_short(_KNOWN), "other", "sum", "budget"])
+    for row in rows:
+        place = [row.way, row.client, row.downstream, str(row.in_flight)]
+        if row.error:
+            table.add_row(*place, f"[red]{row.error[:60]}[/red]")
+            continue
+        times = [f"{row.rate:,.0f}", *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99))]
+        table.add_row(*place, *times, _added(row, rows), *_costs(row))
+    console.print(table)
+
+
+def print_memory(memory: Mapping[str, Costs]) -> None:
+    """MB of each process, at some moments."""
+    roles = list(dict.fromkeys(role for costs in memory.values() for role in costs))
+    table = _table(f"Memory: MB of a process, {MEMORY_MAX:.0f} at most", ["", *roles])
+    for moment, costs in memory.items():
+        table.add_row(moment, *(_marked(costs.get(role, 0), MEMORY_MAX) for role in roles))
+    console.print(table)
+
+
+def print_starts(starts: Iterable[Start]) -> None:
+    """Time and cost of starting."""
+    table = _table("Start: seconds", ["servers", "/health answers", "all ready", "CPU"])
+    for each in starts:
+        table.add_row(str(each.servers), *(f"{value:.2f}" for value in (each.healthy, each.ready, each.cpu)))
+    console.print(table)
+
+
+def print_lookups(lookups: Iterable[Lookup]) -> None:
+    """Latency and cost of searches."""
+    columns = ["tools", "in flight", "searches/s", "p50", "p95", "p99", *_short(_KNOWN), "other", "sum"]
+    table = _table("Searches: ms, and CPU µs of one", [*columns, "index p50", "index p95", "indexer MB"])
+    for each in lookups:
+        for flying, found in ((1, each.single), (16, each.many)):
+            times = [f"{found.rate:,.0f}", *(f"{value:.2f}" for value in (found.p50, found.p95, found.p99))]
+            costs = [*_parts(found.costs), f"{found.cost:,.0f}"]
+            index = [f"{each.index[f'clean_{cut}_ms']:.2f}" for cut in ("p50", "p95")]
+            memory = f"{each.memory.get('indexer', 0):.0f}"
+            table.add_row(f"{each.tools:,}", str(flying), *times, *costs, *index, memory)
+    console.print(table)
+
+
+def added(row: Row, rows: Iterable[Row]) -> float | None:
+    """Milliseconds a gateway row has over the direct one, one in flight; None where that means nothing."""
+    for each in rows:
+        same = each.client == row.client and each.in_flight == row.in_flight == 1
+        if each.way == "direct" and same and row.way != "direct" and not each.error:
+            return row.p50 - each.p50
+    return None
+
+
+def _added(row: Row, rows: Iterable[Row]) -> str:
+    value = added(row, rows)
+    return "" if value is None else _marked(value, ADDED_MAX, 2)
+
+
+def _costs(row: Row) -> list[str]:
+    if not row.costs:
+        return []
+    limit = COST_MAX[row.downstream]
+    return [*_parts(row.costs), _marked(row.cost, limit), f"{limit:.0f}"]
+
+
+def _parts(costs: Costs) -> list[str]:
+    other = sum(value for role, value in costs.items() if role not in _KNOWN)
+    return [f"{value:.0f}" for value in (*(costs.get(role, 0.0) for role in _KNOWN), other)]
+
+
+def _marked(value: float, limit: float, digits: int = 0) -> str:
+    return f"[{'green' if value <= limit else 'red'}]{value:,.{digits}f}[/]"
+
+
+def _short(roles: Iterable[str]) -> list[str]:
+    return [role.partition("-")[0] for role in roles]
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return table
