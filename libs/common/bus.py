@@ -108,10 +108,18 @@ class Bus:
         """Stop new messages on `sub`; returns when every message that had arrived was handled.
 
         nats-py's own `drain` pings past its write buffer, so a message sent before the broker sees the
-        UNSUB would be dropped; the echo of `settled` travels behind it.
+        UNSUB would be dropped; the echo of `settled` travels behind it. Without a connection nothing can
+        arrive, and the subscription is only kept from coming back with the next one.
         """
-        await self.nats._send_unsubscribe(sub._id)  # noqa: SLF001 - no public call sends UNSUB alone
-        await self.settled()
+        if not self.connected:
+            await sub.unsubscribe()
+            return
+        try:
+            await self.nats._send_unsubscribe(sub._id)  # noqa: SLF001 - no public call sends UNSUB alone
+            await self.settled()
+        except BusUnavailable:
+            await sub.unsubscribe()
+            raise
         await sub.drain()
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:

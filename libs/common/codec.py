@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Whatever decoding untrusted bytes may raise: not JSON, not the type, not UTF-8, or nested too deeply."""
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -26,6 +28,6 @@ def raw(value: object) -> msgspec.Raw:
 def members(value: msgspec.Raw | bytes) -> dict[str, msgspec.Raw]:
     """The top-level members of a JSON object, their values left as they came.
 
-    Raises `msgspec.DecodeError` (a `ValidationError` if it is not an object).
+    Raises one of `UNREADABLE` (a `msgspec.ValidationError` if it is not an object).
     """
     return _members(value)

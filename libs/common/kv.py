@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
-from msgspec import DecodeError
 from msgspec.json import Decoder
 from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig, StorageType
@@ -18,6 +17,7 @@ from nats.js.kv import KeyValue
 
 from libs.common import subjects
 from libs.common.bus import Bus
+from libs.common.codec import UNREADABLE
 from libs.common.errors import BusUnavailable
 
 log = structlog.get_logger("kv")
@@ -204,7 +204,7 @@ class Snapshot(Generic[T]):
             return
         try:
             value = self._decoder.decode(entry.value)
-        except DecodeError as error:
+        except UNREADABLE as error:
             log.warning("unreadable value", bucket=self._bucket.spec.name, key=entry.key, error=str(error))
             return
         self.values[entry.key] = value

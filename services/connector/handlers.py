@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
 from libs.common import rpc
-from libs.common.codec import members, raw
+from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call
 from services.connector.pool import Live, Pool
@@ -51,7 +51,7 @@ async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
 def _params(call: Call) -> Params:
     try:
         return members(call.params)
-    except DecodeError:
+    except UNREADABLE:
         raise InvalidParams("params must be an object") from None
 
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 import structlog
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
 from libs.common import policy, rpc
 from libs.common.bus import Bus
-from libs.common.codec import decoder, encode, raw
+from libs.common.codec import UNREADABLE, decoder, encode, raw
 from libs.common.errors import InvalidRequest, NexusError, Refused
 from libs.common.facts import ToolsListed
 from libs.common.identity import Principal
@@ -44,7 +44,7 @@ class Searches:
     def _answer(self, data: bytes) -> Raw | NexusError:
         try:
             query = _query.decode(data)
-        except DecodeError as error:
+        except UNREADABLE as error:
             log.warning("unreadable query", error=str(error))
             return InvalidRequest("this indexer cannot read the query")
         if time.time() >= query.deadline:

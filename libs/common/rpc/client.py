@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
-from msgspec import DecodeError, Raw, Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from libs.common import subjects
 from libs.common.bus import Bus
-from libs.common.codec import decoder, encode
+from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import (
     BusUnavailable,
     CallFailed,
@@ -130,7 +130,7 @@ class Client:
             return
         try:
             frame = _frame.decode(data)
-        except DecodeError as error:
+        except UNREADABLE as error:
             log.warning("unreadable frame", error=str(error))
             self._end(pending, ResultInvalid("the worker sent an answer that cannot be read"))
             return
@@ -145,7 +145,11 @@ class Client:
                 pass
 
     def _on_alive(self, data: bytes) -> None:
-        alive = _frame.decode(data)
+        try:
+            alive = _frame.decode(data)
+        except UNREADABLE as error:
+            log.warning("unreadable beat", error=str(error))
+            return
         if not isinstance(alive, Alive):
             return
         now = time.monotonic()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 import structlog
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -20,7 +20,7 @@ from nats.errors import MaxPayloadError
 
 from libs.common import subjects
 from libs.common.bus import Bus
-from libs.common.codec import decoder, encode
+from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import (
     BusUnavailable,
     DeadlineExceeded,
@@ -122,7 +122,10 @@ class Server(Generic[M]):
         self._limit = limit
         self._jobs: dict[str, Job] = {}
         self._subs: dict[str, Subscription] = {}
+        self._listeners: Counter[str] = Counter()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._beats: asyncio.Task[None] | None = None
+        self._closing = False
         self._draining = False
 
     def __len__(self) -> int:
@@ -135,13 +138,33 @@ class Server(Generic[M]):
         self._beats = asyncio.create_task(self._beat(), name="rpc-beats")
 
     async def listen(self, subject: str, queue: str) -> None:
-        """Take messages of `subject`; returns when the broker has confirmed it."""
-        if subject not in self._subs:
-            self._subs[subject] = await self._bus.subscribe(subject, self._on_message, queue=queue)
-            await self._bus.settled()
+        """Take messages of `subject`; returns when the broker has confirmed it.
+
+        Several may listen: the subscription is one, and ends when each of them has called `ignore`.
+        """
+        async with self._locks[subject]:
+            if not self._closing:
+                await self._subscribe(subject, queue)
+            self._listeners[subject] += 1
 
     async def ignore(self, subject: str) -> None:
-        """Stop taking messages of `subject`; what has arrived is still handled."""
+        """Take back one `listen`; after the last one, what has arrived is still handled."""
+        async with self._locks[subject]:
+            self._listeners[subject] -= 1
+            if self._listeners[subject] <= 0:
+                await self._unsubscribe(subject)
+
+    async def _subscribe(self, subject: str, queue: str) -> None:
+        if subject in self._subs:
+            return
+        self._subs[subject] = await self._bus.subscribe(subject, self._on_message, queue=queue)
+        try:
+            await self._bus.settled()
+        except BaseException:
+            await self._unsubscribe(subject)
+            raise
+
+    async def _unsubscribe(self, subject: str) -> None:
         sub = self._subs.pop(subject, None)
         if sub is not None:
             with suppress(NatsError, BusUnavailable):
@@ -150,8 +173,10 @@ class Server(Generic[M]):
     async def drain(self, grace: float) -> None:
         """Stop listening, let running calls finish for `grace` seconds, then end the rest."""
         direct = subjects.worker(self.worker)
+        self._closing = True
         for subject in [s for s in self._subs if s != direct]:
-            await self.ignore(subject)
+            async with self._locks[subject]:
+                await self._unsubscribe(subject)
         self._draining = True
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
         if tasks:
@@ -160,7 +185,7 @@ class Server(Generic[M]):
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=5)
-        await self.ignore(direct)
+        await self._unsubscribe(direct)
         if self._beats is not None:
             self._beats.cancel()
             with suppress(asyncio.CancelledError):
@@ -173,7 +198,7 @@ class Server(Generic[M]):
             return
         try:
             message = self._decoder.decode(msg.data)
-        except DecodeError as error:
+        except UNREADABLE as error:
             log.warning("unreadable message", subject=msg.subject, error=str(error))
             await respond(self._bus, msg.reply, InvalidRequest("the message cannot be read by this worker"))
             return
@@ -217,7 +242,7 @@ class Server(Generic[M]):
     async def _on_direct(self, msg: Msg) -> None:
         try:
             cancel = _cancel.decode(msg.data)
-        except DecodeError as error:
+        except UNREADABLE as error:
             log.warning("unreadable message", subject=msg.subject, error=str(error))
             return
         job = self._jobs.get(cancel.call)
