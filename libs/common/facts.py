@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import structlog
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import APIError
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common import subjects
-from libs.common.errors import BusUnavailable
+from libs.common.bus import RECONNECT_WAIT
+from libs.common.errors import BusUnavailable, ResultTooLarge
 
 log = structlog.get_logger("facts")
 
@@ -91,6 +94,7 @@ class Facts:
             name=f"nexus-{role}-facts",
             inbox_prefix=f"_INBOX_{role}",
             max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # slept, so a float is as good
             logger=None,
             apply_types=True,
         )
@@ -103,13 +107,26 @@ class Facts:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.broker.stop()
+        try:
+            await self.broker.stop()
+        except NatsError as error:
+            # A connection that is being renewed cannot be drained, and nothing is left in it to be sent.
+            log.debug("facts not drained", error=str(error))
+            connection = await self.broker.connect()
+            # nats-py's close trips over its own half-made connection while it reconnects.
+            with suppress(NatsError, OSError, AttributeError, TimeoutError):
+                await connection.close()
 
     async def publish(self, fact: Fact, *, timeout: float = 5.0) -> None:
-        """Return when the stream has stored `fact`; raises `BusUnavailable` if it did not in time."""
+        """Return when the stream has stored `fact`.
+
+        Raises `BusUnavailable` if it did not in time, `ResultTooLarge` for a fact the bus cannot carry.
+        """
         try:
             async with asyncio.timeout(timeout):
                 await self.broker.publish(fact, fact.subject, stream=subjects.FACT_STREAM)
+        except MaxPayloadError:
+            raise ResultTooLarge(f"{fact.subject} is larger than the message bus carries") from None
         except (NatsError, APIError, TimeoutError) as error:
             raise BusUnavailable(f"the message bus did not store {fact.subject}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +88,17 @@ class Keeper:
         self._relist = asyncio.Event()
         self._backoff = Backoff()
         self._restarts = 0
+        self._listening = False
+        self._publishing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Own the lease while there is one to own, and keep the session up."""
+        try:
+            await self._run()
+        finally:
+            self._hush()
+
+    async def _run(self) -> None:
         if self._lease is None:
             await self._keep()
             return
@@ -117,10 +125,10 @@ class Keeper:
             started = time.monotonic()
             end = await self._live_once()
             delay = self._backoff.delay(time.monotonic() - started)
-            await self._report(end, delay)
+            self._report(end, delay)
             await asyncio.sleep(delay)
 
-    async def _report(self, end: End, delay: float) -> None:
+    def _report(self, end: End, delay: float) -> None:
         self._restarts += 1
         self._say(
             "failed",
@@ -138,7 +146,7 @@ class Keeper:
             retry_in=round(delay, 1),
         )
         worker = self._parts.pool.worker
-        await self._tell(ServerFailed(server=name, worker=worker, reason=end.reason, retry_in=delay))
+        self._publish(ServerFailed(server=name, worker=worker, reason=end.reason, retry_in=delay))
 
     async def _live_once(self) -> End:
         """One life of the session; returns why it ended."""
@@ -154,6 +162,9 @@ class Keeper:
             return End(await self._serve(session, opened), lived=True)
         except NexusError as error:
             return End(error.message)
+        except Exception:
+            log.exception("session was given up", server=self._server.name)
+            return End("internal error while the session was kept")
         finally:
             await session.close()
 
@@ -161,13 +172,12 @@ class Keeper:
         self._relist.clear()
         listing = await self._list(session, opened)
         live = Live(session, opened, listing, Checker(listing))
-        publishing = asyncio.create_task(self._announce(live))
+        self._announce(live)
         following = asyncio.create_task(changes.follow(session, opened, self._on_notice))
         try:
             await self._enter(live)
             return await self._watch(live)
         finally:
-            publishing.cancel()
             following.cancel()
             await self._leave(live)
 
@@ -180,6 +190,7 @@ class Keeper:
         server = self._server.name
         self._parts.pool.add(server, live)
         await self._parts.calls.listen(subjects.call(server), "connector")
+        self._listening = True
         self._say_ready(live)
         log.info(
             "server ready",
@@ -191,7 +202,9 @@ class Keeper:
 
     async def _leave(self, live: Live) -> None:
         server = self._server.name
-        if self._parts.pool.remove(server, live):
+        self._parts.pool.remove(server, live)
+        if self._listening:
+            self._listening = False
             await asyncio.shield(self._parts.calls.ignore(subjects.call(server)))
 
     async def _watch(self, live: Live) -> str:
@@ -201,16 +214,17 @@ class Keeper:
             changed = asyncio.ensure_future(self._relist.wait())
             waits: set[asyncio.Future[Any]] = {lost, changed}
             try:
-                await asyncio.wait(
+                done, _ = await asyncio.wait(
                     waits, timeout=self._parts.relist or None, return_when=asyncio.FIRST_COMPLETED
                 )
             finally:
                 changed.cancel()
             if not lost.done():
-                await self._refresh(live)
+                await self._refresh(live, again=not done)
         return lost.result()
 
-    async def _refresh(self, live: Live) -> None:
+    async def _refresh(self, live: Live, *, again: bool) -> None:
+        """List; tell of it if it changed, or `again`: the catalog may have been lost meanwhile."""
         self._relist.clear()
         try:
             listing = await self._list(live.session, live.opened)
@@ -220,16 +234,38 @@ class Keeper:
         if listing.digest != live.listing.digest:
             live.listing, live.checker = listing, Checker(listing)
             self._say_ready(live)
-            await self._tell(tools_listed(listing, self._parts.pool.worker))
+            again = True
+        if again:
+            self._publish(tools_listed(live.listing, self._parts.pool.worker))
 
-    async def _announce(self, live: Live) -> None:
+    def _announce(self, live: Live) -> None:
         worker = self._parts.pool.worker
         version, kind = live.opened.version, live.session.kind
-        await self._tell(ServerStarted(server=self._server.name, worker=worker, kind=kind, version=version))
-        await self._tell(tools_listed(live.listing, worker))
+        self._publish(
+            ServerStarted(server=self._server.name, worker=worker, kind=kind, version=version),
+            tools_listed(live.listing, worker),
+        )
 
-    async def _tell(self, fact: Fact) -> None:
-        """Store a fact, however long the bus is away; a newer life of the session cancels it."""
+    def _publish(self, *facts: Fact) -> None:
+        """Store facts beside the work, which must not wait for them; newer ones replace what waits."""
+        self._hush()
+        self._publishing = asyncio.create_task(self._tell(facts))
+
+    def _hush(self) -> None:
+        if self._publishing is not None:
+            self._publishing.cancel()
+
+    async def _tell(self, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            try:
+                await self._store(fact)
+            except NexusError as error:
+                log.error("fact given up", server=self._server.name, reason=error.message)  # noqa: TRY400
+            except Exception:
+                log.exception("fact given up", server=self._server.name)
+
+    async def _store(self, fact: Fact) -> None:
+        """Return when it is stored, however long the bus is away."""
         while True:
             try:
                 await self._parts.facts.publish(fact)

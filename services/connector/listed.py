@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from libs.common.codec import decode
+from libs.common.codec import UNREADABLE, decode
 from libs.common.facts import ToolsListed
 from libs.common.messages.catalog import Listing
 
@@ -19,14 +19,23 @@ def tools_listed(listing: Listing, worker: str) -> ToolsListed:
         worker=worker,
         digest=listing.digest,
         version=listing.version,
-        capabilities=decode(listing.capabilities),
-        info=decode(listing.info),
+        capabilities=_object(listing.capabilities) or {},
+        info=_object(listing.info),
         instructions=listing.instructions,
         tools=_decoded(listing.tools),
         prompts=_decoded(listing.prompts),
         resources=_decoded(listing.resources),
         templates=_decoded(listing.templates),
     )
+
+
+def _object(value: Raw) -> dict[str, Any] | None:
+    """None for what a server sent in the place of an object."""
+    try:
+        decoded = decode(value)
+    except UNREADABLE:
+        return None
+    return decoded if isinstance(decoded, dict) else None
 
 
 def _decoded(items: Iterable[Raw]) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ PAGES_MAX = 1000
 """Pages of one list; what a server would list beyond them is left out."""
 ITEMS_MAX = 10_000
 """Entries of one list, likewise."""
+DEPTH_MAX = 100
+"""How deep one entry nests; what is deeper no reader of the catalog need be able to take."""
 
 log = structlog.get_logger()
 
@@ -133,9 +135,24 @@ def _keep(entry: Raw, key: str, found: dict[str, Raw]) -> bool:
     """Whether it went into `found`: it must be an object with a `key` nobody before it had."""
     try:
         name = _text(codec.members(entry)[key])
-    except (msgspec.DecodeError, KeyError):
+        deep = _depth(codec.decode(entry)) > DEPTH_MAX
+    except (*codec.UNREADABLE, KeyError):
         return False
-    return bool(name) and found.setdefault(name, entry) is entry
+    return bool(name) and not deep and found.setdefault(name, entry) is entry
+
+
+def _depth(value: object) -> int:
+    """How deep objects and arrays nest."""
+    depth, level = 0, [value]
+    while level := [each for parent in level for each in _children(parent)]:
+        depth += 1
+    return depth
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _digest(*lists: Iterable[Raw]) -> str:

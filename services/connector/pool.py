@@ -58,12 +58,11 @@ class Pool:
     def add(self, server: str, live: Live) -> None:
         self._live.setdefault(server, []).append(live)
 
-    def remove(self, server: str, live: Live) -> bool:
-        """Forget a session; whether it was the last one of its server."""
+    def remove(self, server: str, live: Live) -> None:
+        """Forget a session."""
         sessions = self._live.get(server, [])
         if live in sessions:
             sessions.remove(live)
-        return not sessions
 
     def say(self, server: str, slot: int, state: State, **facts: object) -> None:
         """Record what happened to one instance; the fleet knows within moments."""
