@@ -23,6 +23,9 @@ Handler = Callable[[Msg], Awaitable[None]]
 Answer = Callable[[bytes], None]
 """Told of one message on the inbox; empty bytes mean that nobody was there to take the request."""
 
+Unheard = Callable[[str], Awaitable[None]]
+"""Told that nobody was there for a question passed on; takes where its answer should have gone."""
+
 RECONNECT_WAIT = 0.25
 PENDING_BYTES = 64 * 1024 * 1024
 """Bytes a subscription may hold unread, per connection: above the largest message, far below the memory."""
@@ -40,6 +43,7 @@ class Bus:
         self.client = secrets.token_hex(6)
         self.inbox = subjects.inbox(role, self.client)
         self.answers: dict[str, Answer] = {}
+        self.on_unheard: Unheard | None = None
         self.nats = Nats()
         self._url = url
         self._name = name or f"nexus-{role}"
@@ -143,6 +147,10 @@ class Bus:
         answer = self.answers.get(msg.subject.rpartition(".")[2])
         if answer is not None:
             answer(msg.data)
+        elif self.on_unheard is not None and not msg.data:
+            reply = subjects.asker(msg.subject)
+            if reply != msg.subject:
+                await self.on_unheard(reply)
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error) or type(error).__name__

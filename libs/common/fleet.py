@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ class Status:
     name: str
     state: State
     since: float
+    """Seconds since the epoch; of a stopped server, when the last worker with it went."""
     tools: int
     error: str
     detail: str
@@ -32,15 +34,18 @@ class Status:
 class Fleet:
     """Live workers and what they hold. `configured` are the servers of the configuration."""
 
-    def __init__(self, configured: Iterable[str]) -> None:
+    def __init__(self, configured: Iterable[str], clock: Callable[[], float] = time.time) -> None:
         self.configured = tuple(sorted(configured))
+        self._clock = clock
+        self._left = dict.fromkeys(self.configured, clock())
         self._workers: dict[str, Worker] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def update(self, key: str, worker: Worker | None) -> None:
         """Take one change of the workers' bucket."""
         if worker is None:
-            self._workers.pop(key, None)
+            gone = self._workers.pop(key, None)
+            self._left.update(dict.fromkeys(gone.servers if gone else (), self._clock()))
         else:
             self._workers[key] = worker
         for listener in self._listeners:
@@ -63,7 +68,7 @@ class Fleet:
         """What the fleet knows of `server`."""
         said = [worker.servers[server] for worker in self._workers.values() if server in worker.servers]
         if not said:
-            return Status(server, "stopped", 0.0, 0, "", "", 0, "", 0.0, ())
+            return Status(server, "stopped", self._left.get(server, 0.0), 0, "", "", 0, "", 0.0, ())
         held = min(said, key=lambda each: (_BEST.index(each.state), -each.since))
         restarts = sum(each.restarts for each in said)
         return Status(

@@ -21,6 +21,8 @@ SERVERS = "nexus-servers"
 LEASES = "nexus-leases"
 SESSIONS = "nexus-sessions"
 
+_DOT = ":"
+"""A dot within one token; no minted id holds it."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
@@ -49,6 +51,19 @@ def fact(noun: str, past: str) -> str:
 def inbox(role: str, client: str) -> str:
     """The private prefix where one client's answers arrive; a call's id is appended."""
     return f"_INBOX_{minted(role)}.{minted(client)}"
+
+
+def forwarded(inbox: str, reply: str) -> str:
+    """The reply subject of a question passed on: the answer goes to `reply` (see `asker`), the broker's word
+    that nobody was there goes to `inbox`, for the broker tells only whoever published.
+    """
+    return f"{inbox}.{reply.replace('.', _DOT)}"
+
+
+def asker(reply: str) -> str:
+    """Where an answer goes: `reply`, or what it was before the question was passed on."""
+    last = reply.rpartition(".")[2]
+    return last.replace(_DOT, ".") if _DOT in last else reply
 
 
 def minted(token: str) -> str:

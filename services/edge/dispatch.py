@@ -74,8 +74,14 @@ class Dispatch:
         """Whether `server` may take calls soon: it starts, changes hands, or was there a moment ago."""
         if not server:
             return True
-        status = self._fleet.status(server)
-        return status.state in ("ready", "starting", "standby") or 0 < status.back_at < time.time() + COMEBACK
+        now, status = time.time(), self._fleet.status(server)
+        match status.state:
+            case "failed":
+                return 0 < status.back_at < now + COMEBACK
+            case "stopped":
+                return now < status.since + COMEBACK
+            case _:
+                return True
 
     async def _change(self) -> None:
         """Wait for news of the fleet, or a moment."""

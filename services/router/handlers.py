@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 
 import structlog
-from msgspec import DecodeError
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
 from libs.common import policy, rpc, subjects
 from libs.common.bus import Bus
-from libs.common.codec import decoder, encode
+from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import (
     BusUnavailable,
     InvalidRequest,
@@ -47,17 +46,23 @@ class Router:
         self._configured = frozenset(fleet.configured)
 
     async def on_request(self, msg: Msg) -> None:
-        """Forward one request with its own reply inbox, or answer it with a refusal."""
+        """Forward one request, to be answered where it came from, or answer it with a refusal."""
         try:
             subject, message = self.route(_request.decode(msg.data))
-            await self._bus.publish(subject, encode(message), msg.reply)
-        except DecodeError as error:
+            reply = subjects.forwarded(self._bus.inbox, msg.reply)
+            await self._bus.publish(subject, encode(message), reply)
+        except UNREADABLE as error:
             log.warning("unreadable request", error=str(error))
             await rpc.respond(self._bus, msg.reply, InvalidRequest("this router cannot read the request"))
         except BusUnavailable as error:
             log.warning("request lost", error=error.message)
         except NexusError as refusal:
             await rpc.respond(self._bus, msg.reply, refusal)
+
+    async def on_unheard(self, reply: str) -> None:
+        """Tell the asker that what was forwarded has reached nobody."""
+        gone = ServerUnavailable("nobody was there to take the call; it may be restarting")
+        await rpc.respond(self._bus, reply, gone)
 
     def route(self, request: Request) -> tuple[str, Call | SearchTools | ResolveTool]:
         """The next subject and message. Raises `Refused` for what goes nowhere."""

@@ -30,7 +30,9 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     listings.listen(names.update)
     async with snapshots(workers, listings):
-        requests = await bus.subscribe(subjects.REQUEST, Router(bus, fleet, names).on_request, queue=QUEUE)
+        router = Router(bus, fleet, names)
+        bus.on_unheard = router.on_unheard
+        requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()
         try:
             yield

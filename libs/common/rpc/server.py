@@ -57,7 +57,8 @@ _cancel: Decoder[CancelCall] = decoder(CancelCall)
 
 
 async def respond(bus: Bus, reply: str, answer: Raw | NexusError) -> None:
-    """Send the final frame of a call to `reply`; an answer over the bus's bound becomes an error."""
+    """Send the final frame of a call to whoever asked; an answer over the bus's bound becomes an error."""
+    reply = subjects.asker(reply)
     try:
         if isinstance(answer, NexusError):
             await bus.publish(reply, encode(Failed(answer.failure())))
@@ -79,8 +80,8 @@ class Job:
     __slots__ = ("_bus", "cancelled", "events", "id", "inbox", "pump", "reply", "task")
 
     def __init__(self, bus: Bus, reply: str) -> None:
-        self.reply = reply
-        self.inbox, _, self.id = reply.rpartition(".")
+        self.reply = subjects.asker(reply)
+        self.inbox, _, self.id = self.reply.rpartition(".")
         self.cancelled = False
         self.events: deque[Raw] = deque(maxlen=EVENTS_MAX)
         self.pump: asyncio.Task[None] | None = None

@@ -51,6 +51,15 @@ def test_a_worker_that_goes_takes_its_servers_along() -> None:
     assert view.holders("a") == []
 
 
+def test_a_server_nobody_has_any_more_is_stopped_since_its_last_worker_went() -> None:
+    times = iter([10.0, 20.0])
+    view = Fleet(["a"], clock=lambda: next(times))
+    assert (view.status("a").state, view.status("a").since) == ("stopped", 10.0)
+    view.update("w1", Worker("w1", {"a": Held("ready", 1)}))
+    view.update("w1", None)
+    assert (view.status("a").state, view.status("a").since) == ("stopped", 20.0)
+
+
 def test_listeners_hear_of_changes_until_they_stop() -> None:
     view = fleet()
     heard: list[int] = []
