@@ -91,13 +91,14 @@ def _consumes_facts() -> Grant:
 
 _CALLS = _family(subjects.call("x"))
 _WORKERS = _family(subjects.worker("x"))
+_EDGES = _family(subjects.edge("x"))
 _STREAMS = _family(subjects.stream("x"))
 _ANSWERS = Grant((_inbox("edge"),), ())
 
 _GRANTS = {
     "edge": Grant(
-        (subjects.REQUEST, subjects.CANCEL, _WORKERS, _STREAMS),
-        (subjects.CANCEL, _STREAMS),
+        (subjects.REQUEST, subjects.CANCEL, _WORKERS, _EDGES, _STREAMS),
+        (subjects.CANCEL, _EDGES, _STREAMS),
     )
     + _owns(subjects.SESSIONS)
     + _reads(subjects.CATALOG)

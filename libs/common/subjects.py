@@ -38,6 +38,11 @@ def worker(worker: str) -> str:
     return f"nexus.v1.worker.{minted(worker)}"
 
 
+def edge(replica: str) -> str:
+    """Edge to one other edge: a client's answer to the question that replica asked."""
+    return f"nexus.v1.edge.{minted(replica)}"
+
+
 def stream(session: str) -> str:
     """Connector to the edge that holds the GET stream of a legacy session."""
     return f"nexus.v1.stream.{minted(session)}"

@@ -34,6 +34,10 @@ class Aggregate:
         self._info = raw({"name": NAME, "version": settings.version})
         self.route = settings.mcp_path
 
+    @property
+    def logs(self) -> bool:
+        return False
+
     def describe(self) -> Description:
         return Description(raw({"tools": {}}), self._info, INSTRUCTIONS)
 

@@ -14,6 +14,7 @@ from services.edge.health import health_routes
 from services.edge.legacy import Legacy
 from services.edge.modern import Modern
 from services.edge.params import Mirrored
+from services.edge.questions import Questions
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
 from services.edge.transparent import Transparent
@@ -25,17 +26,18 @@ def create_app(
     settings: Settings,
     keys: Keyring,
     flights: Flights,
+    questions: Questions,
     *,
     identify: Identify = anonymous,
     health: bool = True,
 ) -> FastAPI:
     """Everything a client may reach. `health` is off where it has a listener of its own.
 
-    `flights` is shared with whoever hears of requests that were cancelled on another replica.
+    `flights` and `questions` are shared with whoever hears of what clients said to other replicas.
     """
     app = _bare(settings)
     sessions = Sessions(keys, catalog, settings.session_ttl)
-    modern, legacy = Modern(settings), Legacy(gateway, sessions, flights, settings)
+    modern, legacy = Modern(settings), Legacy(gateway, catalog, sessions, flights, questions, settings)
     aggregate, schemas = Aggregate(gateway, settings), Mirrored()
 
     def one(scope: Scope) -> Transparent:

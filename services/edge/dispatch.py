@@ -14,7 +14,14 @@ from libs.common.bus import Bus
 from libs.common.codec import encode
 from libs.common.errors import BusUnavailable, NexusError, ServerUnavailable
 from libs.common.fleet import Fleet
-from libs.common.messages.calls import CallServer, CancelRequest, ExecuteTool, NotifyServer, Request
+from libs.common.messages.calls import (
+    CallServer,
+    CancelRequest,
+    ClientReply,
+    ExecuteTool,
+    NotifyServer,
+    Request,
+)
 from libs.common.naming import SEPARATOR
 from services.edge.gateway import OnEvent
 
@@ -49,6 +56,10 @@ class Dispatch:
     async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
         with suppress(BusUnavailable):
             await self._bus.publish(subjects.CANCEL, encode(CancelRequest(session, request_id, reason)))
+
+    async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
+        with suppress(BusUnavailable):
+            await self._bus.publish(subjects.edge(replica), encode(reply))
 
     async def _send(self, message: Request, on_event: OnEvent | None) -> Raw:
         return await self._client.request(

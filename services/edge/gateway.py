@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from msgspec import Raw, Struct
 
 from libs.common.identity import ANONYMOUS, Principal
-from libs.common.messages.calls import Request
+from libs.common.messages.calls import ClientReply, Request
 from libs.common.messages.catalog import Listing, State
 from services.edge.headers import Headers
 
@@ -31,6 +31,10 @@ class Gateway(Protocol):
         """Tell every other replica that a legacy client cancelled its request."""
         ...
 
+    async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
+        """Bring a legacy client's answer to the replica that asked."""
+        ...
+
 
 class ServerStatus(Struct, frozen=True):
     """One configured server, as all its workers together see it."""
@@ -41,6 +45,9 @@ class ServerStatus(Struct, frozen=True):
     since: float = 0.0
     """Seconds since the epoch."""
     error: str = ""
+    """Why it is not ready: a sentence any caller may see."""
+    detail: str = ""
+    """What else operators should know."""
     workers: tuple[str, ...] = ()
 
 
@@ -55,6 +62,14 @@ class Catalog(Protocol):
 
     def listing(self, server: str) -> Listing | None:
         """What a server last listed; None before its first start."""
+        ...
+
+    def log_level(self, session: str) -> str:
+        """The level a legacy client has set; empty if it has not."""
+        ...
+
+    async def set_log_level(self, session: str, level: str, ttl: float) -> None:
+        """Remember a level for `ttl` seconds; known here on return, elsewhere soon after."""
         ...
 
     def tombstoned(self, session: str) -> bool:

@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from msgspec import Raw
 
 from libs.common.codec import raw
-from libs.common.errors import HeaderMismatch, InvalidParams, InvalidRequest, MethodNotAllowed, MethodNotFound
-from services.edge.envelope import claims_modern, forwardable, progress_token
+from libs.common.errors import (
+    NULL,
+    HeaderMismatch,
+    InvalidParams,
+    InvalidRequest,
+    MethodNotAllowed,
+    MethodNotFound,
+)
+from libs.common.messages.calls import ClientReply
+from services.edge.envelope import LOG_LEVEL, claims_modern, forwardable, progress_token
 from services.edge.era import LEGACY, negotiate
 from services.edge.exchange import Exchange
 from services.edge.flights import Cancelled, Flights
-from services.edge.gateway import Gateway
+from services.edge.gateway import Catalog, Gateway
 from services.edge.message import Message
 from services.edge.modern import DISCOVER, VERSION
 from services.edge.progress import Relay
+from services.edge.questions import Questions, Reply, addressed
 from services.edge.respond import legacy_status, result_bytes
 from services.edge.results import legacy_result
+from services.edge.rounds import complete
 from services.edge.sessions import Session, Sessions
 from services.edge.settings import Settings
 from services.edge.surface import Ask
 
 SESSION = "mcp-session-id"
 REASON_MAX = 256
+SET_LEVEL = "logging/setLevel"
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""RFC 5424 severities, as MCP names them."""
+_LOGGING = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests during which a server may log; a modern one does so only if they say from which level on."""
+DEFAULT_LEVEL = "info"
+"""For a client that has set none: MCP leaves it to the server."""
 _EMPTY = Raw(b"{}")
 
 
 class Legacy:
     """Serves one exchange. A client that hangs up has not cancelled: its call runs to its end."""
 
-    def __init__(self, gateway: Gateway, sessions: Sessions, flights: Flights, settings: Settings) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        catalog: Catalog,
+        sessions: Sessions,
+        flights: Flights,
+        questions: Questions,
+        settings: Settings,
+    ) -> None:
         self._gateway = gateway
+        self._catalog = catalog
+        self._questions = questions
         self._sessions = sessions
         self._flights = flights
         self._settings = settings
@@ -50,6 +78,8 @@ class Legacy:
             return await self._answer(exchange, message, session)
         if message.kind == "notification":
             await self._notified(exchange, message, session)
+        else:
+            await self._replied(message, session)
         return await exchange.answer.silence()
 
     async def _initialize(self, exchange: Exchange, message: Message) -> None:
@@ -83,17 +113,41 @@ class Legacy:
             return _EMPTY
         if message.method == DISCOVER:
             raise MethodNotFound(f"the method {DISCOVER!r} does not exist in revision {session.version}")
+        if message.method == SET_LEVEL and exchange.surface.logs:
+            return await self._set_level(message, session)
+        ask = self._ask(exchange, message, session)
+        result = await exchange.surface.answer(ask)
+        emit = exchange.answer.event
+
+        async def again(more: dict[str, Any]) -> Raw:
+            return await exchange.surface.answer(replace(ask, params={**ask.params, **more}))
+
+        async def question(method: str, params: Raw) -> Reply:
+            return await self._questions.ask(session.id, method, params, emit)
+
+        return await complete(result, ask.client, question, again)
+
+    def _ask(self, exchange: Exchange, message: Message, session: Session) -> Ask:
         token = progress_token(message.params)
-        return await exchange.surface.answer(
-            Ask(
-                method=message.method,
-                params=forwardable(message.params),
-                principal=exchange.principal,
-                client=session.client(),
-                on_event=Relay(exchange.answer.event, token),
-                progress=token is not None,
-            )
+        params = forwardable(message.params)
+        if exchange.surface.logs and message.method in _LOGGING:
+            level = self._catalog.log_level(session.id) or DEFAULT_LEVEL
+            params = {**params, "_meta": {**params.get("_meta", {}), LOG_LEVEL: level}}
+        return Ask(
+            method=message.method,
+            params=params,
+            principal=exchange.principal,
+            client=session.client(),
+            on_event=Relay(exchange.answer.event, token, logs=exchange.surface.logs),
+            progress=token is not None,
         )
+
+    async def _set_level(self, message: Message, session: Session) -> Raw:
+        level = message.params.get("level")
+        if level not in LEVELS:
+            raise InvalidParams(f'"level" must be one of {", ".join(LEVELS)}')
+        await self._catalog.set_log_level(session.id, level, session.remaining())
+        return _EMPTY
 
     async def _delete(self, exchange: Exchange) -> None:
         await self._sessions.end(self._session(exchange, None))
@@ -112,6 +166,19 @@ class Legacy:
             return await self._cancel(message.params, session)
         params = forwardable(message.params)
         return await exchange.surface.notify(message.method, params, exchange.principal)
+
+    async def _replied(self, message: Message, session: Session) -> None:
+        """Bring an answer to the replica that asked; one to no question of ours is dropped."""
+        found = addressed(message.body["id"])
+        if found is None:
+            return
+        replica, token = found
+        result = raw(message.body["result"]) if "result" in message.body else NULL
+        error = raw(message.body["error"]) if "error" in message.body else NULL
+        if replica == self._questions.replica:
+            self._questions.settle(session.id, token, Reply(result, error))
+        else:
+            await self._gateway.reply_elsewhere(replica, ClientReply(session.id, token, result, error))
 
     async def _cancel(self, params: dict[str, Any], session: Session) -> None:
         """Unknown ids are ignored: the answer and the cancelling may have crossed."""

@@ -13,23 +13,23 @@ from importlib.metadata import version
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from msgspec import DecodeError
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
 from libs.common import rpc, subjects
 from libs.common.bus import Handler
-from libs.common.codec import decoder
+from libs.common.codec import UNREADABLE, decoder
 from libs.common.config import Address, Config, parse_address
 from libs.common.fleet import Fleet
 from libs.common.kv import Bucket, Snapshot
-from libs.common.messages.calls import CancelRequest
+from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
 from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
 from services.edge.app import create_app, create_health
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
+from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
 from services.edge.state import State, Tombstone
 
@@ -39,6 +39,7 @@ KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
 """Base64 keys, comma-separated, where the configuration has none: how a supervisor hands down its own."""
 
 _cancel: Decoder[CancelRequest] = decoder(CancelRequest)
+_reply: Decoder[ClientReply] = decoder(ClientReply)
 
 
 class HttpServer(uvicorn.Server):
@@ -60,21 +61,22 @@ async def build(context: Context) -> AsyncIterator[None]:
     tombstones: Snapshot[Tombstone] = Snapshot(sessions, decoder(Tombstone))
     workers.listen(fleet.update)
     state = State(bus, fleet, listings, sessions, tombstones)
-    flights = Flights()
+    flights, questions = Flights(), Questions(bus.client)
     async with rpc.Client(bus) as client, snapshots(workers, listings, tombstones):
-        await bus.subscribe(subjects.CANCEL, _listener(flights))
+        await bus.subscribe(subjects.CANCEL, _cancels(flights))
+        await bus.subscribe(subjects.edge(bus.client), _replies(questions))
         await bus.settled()
         dispatch = Dispatch(bus, client, fleet)
-        apps = _apps(dispatch, state, config, flights)
+        apps = _apps(dispatch, state, config, flights, questions)
         async with serving(apps, context):
             yield
 
 
-def _listener(flights: Flights) -> Handler:
+def _cancels(flights: Flights) -> Handler:
     async def on_cancel(msg: Msg) -> None:
         try:
             cancel = _cancel.decode(msg.data)
-        except DecodeError as error:
+        except UNREADABLE as error:
             log.warning("unreadable cancel", error=str(error))
             return
         flights.cancel(cancel.session, cancel.request)
@@ -82,14 +84,26 @@ def _listener(flights: Flights) -> Handler:
     return on_cancel
 
 
+def _replies(questions: Questions) -> Handler:
+    async def on_reply(msg: Msg) -> None:
+        try:
+            reply = _reply.decode(msg.data)
+        except UNREADABLE as error:
+            log.warning("unreadable reply", error=str(error))
+            return
+        questions.settle(reply.session, reply.token, Reply(reply.result, reply.error))
+
+    return on_reply
+
+
 def _apps(
-    dispatch: Dispatch, state: State, config: Config, flights: Flights
+    dispatch: Dispatch, state: State, config: Config, flights: Flights, questions: Questions
 ) -> list[tuple[FastAPI, Address]]:
     """The main application, and the one of a separate health listener if there is one."""
     settings = _settings(config)
     apart = config.server.health.listen
     health = config.server.health.enabled
-    app = create_app(dispatch, state, settings, _keys(config), flights, health=apart is None)
+    app = create_app(dispatch, state, settings, _keys(config), flights, questions, health=apart is None)
     apps = [(app, config.server.listen_address)]
     if apart is not None and health:
         apps.append((create_health(state, settings), apart))

@@ -35,6 +35,7 @@ from services.edge.surface import Ask, Description
 
 VERSION = "mcp-protocol-version"
 DISCOVER = "server/discover"
+LISTEN = "subscriptions/listen"
 _LEGACY_ONLY = frozenset({"initialize", "ping"})
 
 
@@ -58,7 +59,7 @@ class Modern:
         exchange.status = modern_status
         with Watch(exchange.receive):
             result = await _result(exchange, message, route)
-        named = modern_result(message.method, result, exchange.surface.info())
+        named = modern_result(message.method, result, exchange.surface.info(), _listening(message))
         return await exchange.answer.finish(result_bytes(message.id, named))
 
 
@@ -76,10 +77,14 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
             params=forwardable(message.params),
             principal=exchange.principal,
             client=_client(route),
-            on_event=Relay(exchange.answer.event, token, logs=logs),
+            on_event=Relay(exchange.answer.event, token, logs=logs, listening=_listening(message)),
             progress=token is not None,
         )
     )
+
+
+def _listening(message: Message) -> Raw | None:
+    return message.id if message.method == LISTEN else None
 
 
 def discovered(description: Description) -> Raw:

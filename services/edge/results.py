@@ -8,9 +8,11 @@ from libs.common.codec import members, raw
 from libs.common.errors import ResultInvalid
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _COMPLETE = Raw(b'"complete"')
 _PRIVATE = Raw(b'"private"')
 _ZERO = Raw(b"0")
+_EMPTY = Raw(b"{}")
 _HINTED = frozenset(
     {
         "server/discover",
@@ -23,16 +25,19 @@ _HINTED = frozenset(
 )
 
 
-def modern_result(method: str, result: Raw, info: Raw | None) -> Raw:
+def modern_result(method: str, result: Raw, info: Raw | None, listening: Raw | None = None) -> Raw:
     """For 2026-07-28: `resultType`, the server's name in `_meta`, and cache hints where they are required.
 
     What a caller may see depends on who it is, so nothing is `public`, whatever the downstream server says.
+    `listening` is the id of the `subscriptions/listen` request this ends.
     Raises `ResultInvalid` if the result is no object.
     """
     parts = _parts(result)
     kind = parts.setdefault("resultType", _COMPLETE)
     if info is not None:
         _name_server(parts, info)
+    if listening is not None:
+        parts["_meta"] = raw({**_parts(parts.get("_meta", _EMPTY)), SUBSCRIPTION: listening})
     if method in _HINTED and kind == _COMPLETE:
         parts.setdefault("ttlMs", _ZERO)
         parts["cacheScope"] = _PRIVATE

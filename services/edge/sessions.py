@@ -31,6 +31,10 @@ class Session(Struct, frozen=True, omit_defaults=True):
     capabilities: Raw = EMPTY
     info: Raw = NULL
 
+    def remaining(self) -> float:
+        """Seconds until it is over."""
+        return max(self.expires - time.time(), 1.0)
+
     def client(self) -> Client:
         return Client(self.version, self.capabilities, self.info)
 
@@ -66,7 +70,7 @@ class Sessions:
 
     async def end(self, session: Session) -> None:
         """From now on the session is unknown."""
-        await self._catalog.bury(session.id, max(session.expires - time.time(), 1.0))
+        await self._catalog.bury(session.id, session.remaining())
 
 
 def _unknown() -> SessionUnknown:

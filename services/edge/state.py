@@ -19,11 +19,14 @@ from services.edge.gateway import Bus, ServerStatus
 log = structlog.get_logger("state")
 
 
-class Tombstone(Struct, frozen=True):
-    """An ended session: one value of `nexus-sessions`."""
+class Tombstone(Struct, frozen=True, omit_defaults=True):
+    """What a session's token cannot say, because it came later: one value of `nexus-sessions`."""
 
     until: float
     """Seconds since the epoch; the session's token is expired then anyway."""
+    ended: bool = True
+    level: str = ""
+    """The log level the client has set."""
 
 
 class State:
@@ -42,7 +45,7 @@ class State:
         self._listings = listings
         self._sessions = sessions
         self._tombstones = tombstones
-        self._buried: dict[str, float] = {}
+        self._own: dict[str, Tombstone] = {}
         self._configured = frozenset(fleet.configured)
 
     def bus(self) -> Bus:
@@ -55,16 +58,30 @@ class State:
         return self._listings.values.get(server) if server in self._configured else None
 
     def tombstoned(self, session: str) -> bool:
-        return session in self._buried or session in self._tombstones.values
+        return (known := self._known(session)) is not None and known.ended
 
     async def bury(self, session: str, ttl: float) -> None:
+        await self._remember(session, Tombstone(time.time() + ttl))
+
+    def log_level(self, session: str) -> str:
+        return "" if (known := self._known(session)) is None else known.level
+
+    async def set_log_level(self, session: str, level: str, ttl: float) -> None:
+        await self._remember(session, Tombstone(time.time() + ttl, ended=False, level=level))
+
+    def _known(self, session: str) -> Tombstone | None:
+        """What was said last, here before it is known everywhere."""
+        elsewhere = self._tombstones.values.get(session)
+        return elsewhere if elsewhere is not None and elsewhere.ended else self._own.get(session, elsewhere)
+
+    async def _remember(self, session: str, fact: Tombstone) -> None:
         now = time.time()
-        self._buried = {key: until for key, until in self._buried.items() if until > now}
-        self._buried[session] = now + ttl
+        self._own = {key: own for key, own in self._own.items() if own.until > now}
+        self._own[session] = fact
         try:
-            await self._sessions.put(session, encode(Tombstone(now + ttl)))
+            await self._sessions.put(session, encode(fact))
         except BusUnavailable as error:
-            log.warning("session ended on this replica only", reason=error.message)
+            log.warning("a change of a session is known on this replica only", reason=error.message)
 
 
 def _status(status: Status) -> ServerStatus:
@@ -73,6 +90,7 @@ def _status(status: Status) -> ServerStatus:
         state=status.state,
         tools=status.tools,
         since=status.since,
-        error="; its stderr ends: ".join(filter(None, (status.error, status.detail))),
+        error=status.error,
+        detail=status.detail,
         workers=status.workers,
     )

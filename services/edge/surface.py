@@ -40,6 +40,11 @@ class Surface(Protocol):
     @property
     def route(self) -> str: ...
 
+    @property
+    def logs(self) -> bool:
+        """Whether log notifications of servers reach clients here."""
+        ...
+
     def describe(self) -> Description:
         """Raises `NexusError` if there is nothing to introduce."""
         ...

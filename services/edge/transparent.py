@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from msgspec import DecodeError, Raw
@@ -18,12 +19,11 @@ from services.edge.params import Mirrored
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
 
-_CARRIED = ("tools", "prompts", "resources", "completions")
+_CARRIED = ("tools", "prompts", "resources", "completions", "logging")
 _NOT_CARRIED = ("listChanged", "subscribe")
-_UNSHARED = frozenset(
-    {"logging/setLevel", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"}
-)
+_UNSHARED = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 """They would change, for everybody, the one session that all clients of a server share."""
+LISTEN = "subscriptions/listen"
 _OWN_HOP = frozenset({"notifications/initialized", "notifications/cancelled"})
 
 
@@ -39,6 +39,10 @@ class Transparent:
         self._catalog = catalog
         self._settings = settings
         self.route = f"{settings.mcp_path}/{server}"
+
+    @property
+    def logs(self) -> bool:
+        return True
 
     def describe(self) -> Description:
         listing = self._listing()
@@ -64,13 +68,18 @@ class Transparent:
         message = CallServer(
             server=self._server,
             method=ask.method,
-            deadline=self._settings.deadline(self._server),
+            deadline=self._deadline(ask.method),
             params=raw(ask.params),
             principal=ask.principal,
             client=ask.client,
             progress=ask.progress,
         )
         return await self._gateway.request(message, on_event=ask.on_event)
+
+    def _deadline(self, method: str) -> float:
+        if method == LISTEN:
+            return time.time() + self._settings.listen_ttl
+        return self._settings.deadline(self._server)
 
     async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
         self._check_known()

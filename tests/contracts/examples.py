@@ -72,6 +72,10 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL)),
     "Call": (calls.Call, CALL),
     "CancelCall": (calls.CancelCall, calls.CancelCall("c1-2a", "the client left")),
+    "ClientReply": (
+        calls.ClientReply,
+        calls.ClientReply("5e55", "0123abcd", Raw(b'{"action":"accept"}'), Raw(b'"refused"')),
+    ),
     "CancelRequest": (calls.CancelRequest, calls.CancelRequest("s1", Raw(b'"req-7"'), "not needed")),
     "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),
     "Event": (calls.Frame, calls.Event(Raw(b'{"jsonrpc":"2.0","method":"notifications/progress"}'))),
@@ -89,7 +93,7 @@ STATE: dict[str, tuple[Any, Any]] = {
     "Listing": (catalog.Listing, LISTING),
     "Worker": (catalog.Worker, catalog.Worker("connector-1", {"git": HELD}, draining=True)),
     "Owner": (Owner, Owner("connector-1", "b00t")),
-    "Tombstone": (Tombstone, Tombstone(DEADLINE)),
+    "Tombstone": (Tombstone, Tombstone(DEADLINE, ended=False, level="error")),
     "Session": (
         Session,
         Session("5e55", "2025-11-25", DEADLINE, Raw(b'{"roots":{}}'), Raw(b'{"name":"ide"}')),

@@ -22,6 +22,7 @@ def listing() -> dict[str, str]:
         "cancel": subjects.CANCEL,
         "call": subjects.call("git"),
         "worker": subjects.worker("w1"),
+        "edge": subjects.edge("c1"),
         "stream": subjects.stream("s1"),
         "inbox": subjects.inbox("edge", "c1"),
         "facts": subjects.FACTS,
@@ -39,8 +40,12 @@ def test_no_subject_and_no_bucket_has_moved() -> None:
 
 
 def test_every_constant_is_in_the_listing() -> None:
-    constants = {value for name, value in vars(subjects).items() if name.isupper() and isinstance(value, str)}
-    assert constants - {"_ID"} <= set(listing().values())
+    constants = {
+        value
+        for name, value in vars(subjects).items()
+        if name[0].isupper() and name.isupper() and isinstance(value, str)
+    }
+    assert constants <= set(listing().values())
     assert set(SPECS) <= set(listing().values())
 
 

@@ -111,6 +111,15 @@ class CancelRequest(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class ClientReply(Struct, frozen=True, omit_defaults=True):
+    """Between edges: what a legacy client answered to a question; `error` is `null` if it did."""
+
+    session: str
+    token: str
+    result: Raw = NULL
+    error: Raw = NULL
+
+
 class Alive(Struct, frozen=True, omit_defaults=True, tag="alive", tag_field="t"):
     """One sweep of a worker: it has accepted these calls and is still at them."""
 

@@ -20,6 +20,7 @@ from libs.common.seal import Keyring
 from services.edge.app import create_app
 from services.edge.flights import Flights
 from services.edge.headers import Headers
+from services.edge.questions import Questions
 from services.edge.settings import Settings
 from tests.services.edge.stub import StubCatalog, StubGateway
 
@@ -148,7 +149,8 @@ async def running(keys: Keyring | None = None, **changed: Any) -> AsyncIterator[
     """An edge with some settings changed."""
     gateway, catalog, flights = StubGateway(), StubCatalog(), Flights()
     settings = Settings(version="1.2.3", **changed)
-    app = create_app(gateway, catalog, settings, keys or Keyring([KEY]), flights, identify=by_header)
+    ring, questions = keys or Keyring([KEY]), Questions("replica")
+    app = create_app(gateway, catalog, settings, ring, flights, questions, identify=by_header)
     async with serving(app) as url, connect(url) as http:
         yield Edge(url, http, gateway, catalog, flights)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from libs.common.codec import decode, raw
+from libs.common.codec import decode, encode, raw
 from libs.common.errors import (
     BusUnavailable,
     CallFailed,
@@ -19,7 +19,14 @@ from libs.common.errors import (
     ServerUnavailable,
     ServerUnknown,
 )
-from libs.common.messages.calls import CallServer, ExecuteTool, NotifyServer, Request, SearchTools
+from libs.common.messages.calls import (
+    CallServer,
+    ClientReply,
+    ExecuteTool,
+    NotifyServer,
+    Request,
+    SearchTools,
+)
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import Hit, ToolsFound
 from services.edge.gateway import Bus, OnEvent, ServerStatus
@@ -74,6 +81,7 @@ class StubGateway:
     def __init__(self) -> None:
         self.seen: list[Request] = []
         self.elsewhere: list[tuple[str, Any, str]] = []
+        self.replies: list[tuple[str, ClientReply]] = []
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.ended = asyncio.Event()
@@ -96,6 +104,9 @@ class StubGateway:
             case NotifyServer():
                 return Raw(b"{}")
 
+    async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
+        self.replies.append((replica, reply))
+
     async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
         self.elsewhere.append((session, decode(request_id), reason))
 
@@ -116,6 +127,8 @@ class StubGateway:
             raise DownstreamLost("the server went away")
         if name == "demo__strange":
             return Raw(b'{"content": [ ],  "x-odd": 1.50, "_meta": {"a": 1}, "resultType": "complete"}')
+        if name == "demo__asks":
+            return _asking(decode(params))
         if name == "demo__list":
             return Raw(b"[]")
         return raw({"content": [{"type": "text", "text": f"{name} {decode(params).get('arguments')}"}]})
@@ -140,6 +153,20 @@ def _emit(on_event: Callable[[Raw], None]) -> None:
     on_event(progress(2))
 
 
+def _asking(params: dict[str, Any]) -> Raw:
+    """A modern tool that asks two questions, then greets whoever answered."""
+    answers = params.get("inputResponses")
+    if answers is None:
+        form = {"mode": "form", "message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}
+        questions = {
+            "who": {"method": "elicitation/create", "params": form},
+            "where": {"method": "roots/list", "params": {}},
+        }
+        return raw({"resultType": "input_required", "inputRequests": questions, "requestState": "s-1"})
+    assert params["requestState"] == "s-1"
+    return raw({"resultType": "complete", "content": [{"type": "text", "text": encode(answers).decode()}]})
+
+
 def _search(words: str) -> Raw:
     hits = tuple(hit for hit in HITS if hit.name.removeprefix("demo__") in words)
     return raw(ToolsFound(hits, () if hits else ("demo__echo", "demo__slow")))
@@ -151,6 +178,7 @@ class StubCatalog:
     def __init__(self) -> None:
         self.state: Bus = "connected"
         self.tombs: dict[str, float] = {}
+        self.levels: dict[str, str] = {}
         self.listings = {"demo": DEMO}
 
     def bus(self) -> Bus:
@@ -159,7 +187,7 @@ class StubCatalog:
     def servers(self) -> list[ServerStatus]:
         return [
             ServerStatus("demo", "ready", tools=2, since=1.0, workers=("w1",)),
-            ServerStatus("late", "failed", since=2.0, error="it exited with 3"),
+            ServerStatus("late", "failed", since=2.0, error="it exited with 3", detail="its last words"),
         ]
 
     def listing(self, server: str) -> Listing | None:
@@ -170,3 +198,9 @@ class StubCatalog:
 
     async def bury(self, session: str, ttl: float) -> None:
         self.tombs[session] = ttl
+
+    def log_level(self, session: str) -> str:
+        return self.levels.get(session, "")
+
+    async def set_log_level(self, session: str, level: str, ttl: float) -> None:
+        self.levels[session] = level

@@ -23,12 +23,20 @@ async def test_ready_shows_the_bus_and_every_server(edge: Edge) -> None:
         "ready": True,
         "bus": "connected",
         "servers": {
-            "demo": {"state": "ready", "tools": 2, "since": 1.0, "error": "", "workers": ["w1"]},
+            "demo": {
+                "state": "ready",
+                "tools": 2,
+                "since": 1.0,
+                "error": "",
+                "detail": "",
+                "workers": ["w1"],
+            },
             "late": {
                 "state": "failed",
                 "tools": 0,
                 "since": 2.0,
                 "error": "it exited with 3",
+                "detail": "its last words",
                 "workers": [],
             },
         },

@@ -15,7 +15,7 @@ PATH = "/mcp/demo"
 
 async def test_discover_shows_the_server_behind_the_path(edge: Edge) -> None:
     result = (await edge.modern("server/discover", PATH)).json()["result"]
-    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}}
+    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}, "logging": {}}
     assert result["instructions"] == "Ask nicely."
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"] == {"name": "demo-server", "version": "9.9"}
     assert edge.gateway.seen == []
@@ -24,7 +24,7 @@ async def test_discover_shows_the_server_behind_the_path(edge: Edge) -> None:
 async def test_initialize_shows_the_server_behind_the_path(edge: Edge) -> None:
     result = (await edge.initialize(PATH)).json()["result"]
     assert result["serverInfo"] == {"name": "demo-server", "version": "9.9"}
-    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}}
+    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}, "logging": {}}
 
 
 async def test_a_request_goes_through_with_its_own_names(edge: Edge) -> None:
@@ -50,7 +50,7 @@ async def test_a_list_goes_through_with_unknown_members_and_gets_hints(edge: Edg
 
 
 @pytest.mark.parametrize(
-    "method", ["logging/setLevel", "resources/subscribe", "resources/unsubscribe", "subscriptions/listen"]
+    "method", ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"]
 )
 async def test_a_method_that_would_change_the_shared_session_is_not_offered(edge: Edge, method: str) -> None:
     answer = await edge.modern(method, PATH)
