@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import structlog
+from faststream.exceptions import NackMessage
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
@@ -30,7 +31,16 @@ MAX_BYTES = 256 * 1024 * 1024
 ACK_WAIT = 30.0
 MAX_DELIVER = 5
 
-STREAM = JStream(subjects.FACT_STREAM, subjects=[subjects.FACTS], max_age=KEPT, max_bytes=MAX_BYTES)
+RETRY = 1.0
+"""Seconds until a handler that raised gets the fact again."""
+
+
+def stream() -> JStream:
+    """The stream of facts. FastStream marks one that it has made, so each connection needs its own."""
+    return JStream(subjects.FACT_STREAM, subjects=[subjects.FACTS], max_age=KEPT, max_bytes=MAX_BYTES)
+
+
+STREAM = stream()
 
 
 class Fact(BaseModel):
@@ -99,8 +109,9 @@ class Facts:
             apply_types=True,
         )
         self._role = role
+        self._stream = stream()
         for fact in FACTS:
-            self.broker.publisher(fact.subject, stream=STREAM, schema=fact)
+            self.broker.publisher(fact.subject, stream=self._stream, schema=fact)
 
     async def __aenter__(self) -> Facts:
         await self.broker.start()
@@ -133,17 +144,21 @@ class Facts:
     def subscribe(self, kind: type[F], handler: Callable[[F], Awaitable[None]]) -> None:
         """Handle facts of one kind with the durable consumer of this role; call before entering.
 
-        One at a time, in order; a handler that raises gets the fact again, at most five times.
+        One at a time, in order; a handler that raises gets the fact again, at most five times in all.
         """
 
         async def handle(fact: F) -> None:
-            await handler(fact)
+            try:
+                await handler(fact)
+            except Exception as error:
+                log.warning("fact not handled", fact=fact.subject, error=str(error) or repr(error))
+                raise NackMessage(delay=RETRY) from error
 
         handle.__annotations__["fact"] = kind
         name = f"{self._role}-{kind.subject.rpartition('fact.')[2].replace('.', '-')}"
         self.broker.subscriber(
             kind.subject,
-            stream=STREAM,
+            stream=self._stream,
             durable=name,
             pull_sub=PullSub(batch_size=1, timeout=5.0),
             config=ConsumerConfig(
