@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -27,8 +28,17 @@ Unheard = Callable[[str], Awaitable[None]]
 """Told that nobody was there for a question passed on; takes where its answer should have gone."""
 
 RECONNECT_WAIT = 0.25
+SAY_EVERY = 5.0
+"""Seconds between two words about a bus that is away."""
 PENDING_BYTES = 64 * 1024 * 1024
 """Bytes a subscription may hold unread, per connection: above the largest message, far below the memory."""
+
+
+async def abandon(connection: Nats) -> None:
+    """Close a connection in whatever state it is; never raises."""
+    # While it reconnects, nats-py's close trips over its own half-made connection, or one closed already.
+    with suppress(nats.errors.Error, OSError, AttributeError, RuntimeError, TimeoutError):
+        await connection.close()
 
 
 class Bus:
@@ -47,6 +57,7 @@ class Bus:
         self.nats = Nats()
         self._url = url
         self._name = name or f"nexus-{role}"
+        self._told = -SAY_EVERY
         self._refused: list[str] = []
         self._closing = False
         self._on_reconnect: list[Callable[[], None]] = []
@@ -139,9 +150,7 @@ class Bus:
         with suppress(nats.errors.Error, OSError, BusUnavailable):
             if self.nats.is_connected:
                 await self.settled(timeout=2)
-        # nats-py's close trips over its own half-made connection while it reconnects.
-        with suppress(nats.errors.Error, OSError, AttributeError, TimeoutError):
-            await self.nats.close()
+        await abandon(self.nats)
 
     async def _on_answer(self, msg: Msg) -> None:
         answer = self.answers.get(msg.subject.rpartition(".")[2])
@@ -158,7 +167,8 @@ class Bus:
             self._refused.append(text)
         if self.connected:
             log.warning("bus error", error=text)
-        else:
+        elif time.monotonic() - self._told > SAY_EVERY:
+            self._told = time.monotonic()
             log.info("waiting for the bus", error=text)
 
     async def _on_disconnected(self) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import structlog
@@ -20,7 +19,7 @@ from nats.js.errors import APIError
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common import subjects
-from libs.common.bus import RECONNECT_WAIT
+from libs.common.bus import RECONNECT_WAIT, abandon
 from libs.common.errors import BusUnavailable, ResultTooLarge
 
 log = structlog.get_logger("facts")
@@ -123,10 +122,7 @@ class Facts:
         except NatsError as error:
             # A connection that is being renewed cannot be drained, and nothing is left in it to be sent.
             log.debug("facts not drained", error=str(error))
-            connection = await self.broker.connect()
-            # nats-py's close trips over its own half-made connection while it reconnects.
-            with suppress(NatsError, OSError, AttributeError, TimeoutError):
-                await connection.close()
+            await abandon(await self.broker.connect())
 
     async def publish(self, fact: Fact, *, timeout: float = 5.0) -> None:
         """Return when the stream has stored `fact`.
