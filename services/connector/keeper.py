@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ log = structlog.get_logger("keeper")
 
 BACKOFF_FIRST = 0.25
 BACKOFF_MAX = 30.0
+SHYNESS = 0.3
+"""Seconds that others are given to take a lease, for each instance that a worker owns."""
 STEADY = 60.0
 """Seconds a session must have lived for the back-off to begin anew."""
 CHANGED = frozenset(f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources"))
@@ -89,6 +91,7 @@ class Keeper:
         self._backoff = Backoff()
         self._restarts = 0
         self._listening = False
+        self._unstored: dict[type[Fact], Fact] = {}
         self._publishing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -104,11 +107,15 @@ class Keeper:
             return
         while True:
             self._say("standby")
-            await self._lease.acquire(reluctance=0.3 * self._parts.pool.instances())
+            await self._lease.acquire(self._reluctance)
             try:
                 await self._while_owned(self._lease)
             finally:
                 await self._lease.release()
+
+    def _reluctance(self) -> float:
+        """Seconds: a worker that has more leaves the next instance to others, and begins with the first."""
+        return SHYNESS * (self._parts.pool.owned() + self._slot)
 
     async def _while_owned(self, lease: Lease) -> None:
         """Keep the session for as long as the lease holds; whichever ends first ends both."""
@@ -247,16 +254,20 @@ class Keeper:
         )
 
     def _publish(self, *facts: Fact) -> None:
-        """Store facts beside the work, which must not wait for them; newer ones replace what waits."""
-        self._hush()
-        self._publishing = asyncio.create_task(self._tell(facts))
+        """Store facts beside the work, which must not wait for them; of each kind only the newest waits."""
+        for fact in facts:
+            self._unstored.pop(type(fact), None)
+            self._unstored[type(fact)] = fact
+        if self._publishing is None or self._publishing.done():
+            self._publishing = asyncio.create_task(self._tell())
 
     def _hush(self) -> None:
         if self._publishing is not None:
             self._publishing.cancel()
 
-    async def _tell(self, facts: Iterable[Fact]) -> None:
-        for fact in facts:
+    async def _tell(self) -> None:
+        while self._unstored:
+            fact = self._unstored.pop(next(iter(self._unstored)))
             try:
                 await self._store(fact)
             except NexusError as error:

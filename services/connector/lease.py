@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -47,12 +48,11 @@ class Lease:
         self._changed = asyncio.Event()
         owners.listen(self._on_change)
 
-    async def acquire(self, reluctance: float = 0.0) -> None:
-        """Wait until the lease is ours. `reluctance` seconds are left to others first."""
+    async def acquire(self, reluctance: Callable[[], float] = lambda: 0.0) -> None:
+        """Wait until the lease is ours. The seconds that `reluctance` tells are left to others first."""
         while True:
             self._changed.clear()
-            if reluctance:
-                await asyncio.sleep(reluctance * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await _defer(reluctance)
             if await self._try():
                 return
             with suppress(TimeoutError):
@@ -98,3 +98,11 @@ class Lease:
     def _on_change(self, key: str, _: Owner | None) -> None:
         if key == self._key:
             self._changed.set()
+
+
+async def _defer(reluctance: Callable[[], float]) -> None:
+    """Wait for as long as `reluctance` tells; if it has grown meanwhile, for the rest as well."""
+    waited = 0.0
+    while (due := reluctance()) > waited:
+        await asyncio.sleep((due - waited) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        waited = due

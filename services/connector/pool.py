@@ -51,9 +51,9 @@ class Pool:
             raise ServerUnavailable(f'this connector no longer holds server "{server}"', server=server)
         return min(sessions, key=lambda each: each.running) if len(sessions) > 1 else sessions[0]
 
-    def instances(self) -> int:
-        """How many sessions are live."""
-        return sum(map(len, self._live.values()))
+    def owned(self) -> int:
+        """How many instances are this worker's to keep, whether they are ready or not."""
+        return sum(held.state in ("starting", "ready", "failed") for held in self._held.values())
 
     def add(self, server: str, live: Live) -> None:
         self._live.setdefault(server, []).append(live)
