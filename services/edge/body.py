@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,8 @@ from libs.common.errors import (
 )
 from services.edge.headers import Headers
 
+LINGER = 2.0
+LINGER_MAX = 16 * 1024 * 1024
 DEPTH_MAX = 64
 CONTAINERS_MAX = 100_000
 """Arrays and objects of one body: about 20 ms of parsing, during which nobody else is served."""
@@ -104,6 +107,21 @@ async def _collect(receive: Receive, limit: int) -> bytes:
         if not message.get("more_body", False):
             return b"".join((*chunks, body)) if chunks else body
         chunks.append(body)
+
+
+async def discard(receive: Receive) -> None:
+    """Read on after a refusal, for 2 s or 16 MiB.
+
+    Closing over unread bytes resets the connection, and the client may lose the answer (RFC 9112 §9.6).
+    """
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while size < LINGER_MAX:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                size += len(message.get("body", b""))
 
 
 def _too_large(limit: int) -> BodyTooLarge:

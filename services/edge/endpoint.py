@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import structlog
 
 from libs.common.errors import Failure, NexusError
-from services.edge.body import ClientGone, Receive
+from services.edge.body import ClientGone, Receive, discard
 from services.edge.era import is_modern
 from services.edge.exchange import Exchange
 from services.edge.gateway import Identify
@@ -83,7 +84,8 @@ async def _close(answer: Answer) -> None:
 
 
 async def _refuse(exchange: Exchange, failure: Failure, headers: list[Header]) -> None:
-    status = exchange.status(failure)
+    status, linger = exchange.status(failure), None
     if exchange.unread and exchange.verb == "POST":
         headers.append(_CLOSE)
-    await exchange.answer.finish(error_bytes(exchange.id, failure), status, headers)
+        linger = partial(discard, exchange.receive)
+    await exchange.answer.finish(error_bytes(exchange.id, failure), status, headers, linger)

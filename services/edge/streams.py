@@ -19,6 +19,7 @@ WATCH_AFTER = 0.05
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Linger = Callable[[], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _STREAM: list[Header] = [
@@ -34,10 +35,16 @@ def frame(message: bytes) -> bytes:
     return b"event: message\ndata: " + b"\ndata: ".join(message.splitlines()) + b"\n\n"
 
 
-async def send_body(send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
-    """A whole response at once."""
+async def send_body(
+    send: Send, status: int, body: bytes, headers: Iterable[Header] = (), linger: Linger | None = None
+) -> None:
+    """A whole response at once; it is over for the server when `linger` has ended."""
     start = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": start})
+    if linger is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await linger()
+        body = b""
     await send({"type": "http.response.body", "body": body})
 
 
@@ -88,11 +95,17 @@ class Answer:
         self._queue.append(framed)
         self._waiting += len(framed)
 
-    async def finish(self, message: bytes, status: int = 200, headers: Iterable[Header] = ()) -> None:
+    async def finish(
+        self,
+        message: bytes,
+        status: int = 200,
+        headers: Iterable[Header] = (),
+        linger: Linger | None = None,
+    ) -> None:
         """The end. Once events have been streamed, `status` and `headers` are sent already."""
         self._closing = True
         if self._pump is None:
-            await send_body(self._send, status, message, [_JSON, *headers])
+            await send_body(self._send, status, message, [_JSON, *headers], linger)
         else:
             self._put(message)
             await self._drain(self._pump)
