@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -241,6 +241,19 @@ async def eventually(
 async def gone(processes: list[psutil.Process], within: float) -> None:
     """Wait until none of `processes` runs."""
     await eventually(lambda: not any(map(_lives, processes)), within, f"still there: {processes}")
+
+
+@contextmanager
+def only(edge: psutil.Process, others: list[psutil.Process]) -> Iterator[None]:
+    """While the others are stopped, every new connection is taken by `edge`."""
+    stopped = [each for each in others if each != edge]
+    for each in stopped:
+        each.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in stopped:
+            each.send_signal(signal.SIGCONT)
 
 
 def _lives(process: psutil.Process) -> bool:
