@@ -5,6 +5,7 @@ Secrets are registered by whoever reads them; their text is replaced wherever it
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from typing import Literal
@@ -26,17 +27,21 @@ LEVELS: dict[str, int] = {
 VALUE_MAX = 2_000
 """Characters of one logged value; what a peer sent may be a megabyte."""
 HIDDEN = "<secret>"
-SECRET_MIN = 4
-"""Shorter texts are not hidden: they would blank half of every line."""
+EXCEPTION_MAX = 20_000
+"""Characters of one trace, of which the last are kept."""
+SECRET_MIN = 6
+"""Shorter texts are not hidden: values like `true` or `debug` would blank half of every line."""
+OURS = frozenset({"level", "timestamp", "service"})
+"""What nobody else has written."""
 
 _secrets: set[str] = set()
 _chatty = ("nats", "faststream", "httpx", "httpcore", "asyncio", "uvicorn.access", "uvicorn.error")
 
 
 def hide(secret: str) -> None:
-    """Never print `secret` again."""
+    """Never print `secret` again, nor the ways in which Python and JSON quote it."""
     if len(secret) >= SECRET_MIN:
-        _secrets.add(secret)
+        _secrets.update((secret, repr(secret)[1:-1], json.dumps(secret)[1:-1]))
 
 
 def configure(level: Level = "info", style: Style = "color", service: str = "") -> None:
@@ -46,7 +51,6 @@ def configure(level: Level = "info", style: Style = "color", service: str = "") 
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
-        _tidy,
     ]
     renderers: list[Processor] = [structlog.processors.format_exc_info, _tidy, _renderer(style)]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -94,20 +98,50 @@ def _named(service: str) -> Processor:
 
 def _tidy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = clean(value, multiline=key == "exception")
+        if key not in OURS:
+            event[key] = trace(value) if key == "exception" else _cleaned(value)
     return event
 
 
-def clean(text: str, *, multiline: bool = False) -> str:
-    """`text` without secrets and control characters, at most `VALUE_MAX` long (CWE-117)."""
-    for secret in _secrets:
-        if secret in text:
-            text = text.replace(secret, HIDDEN)
-    if multiline:
-        return text
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return clean(value)
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {clean(str(key)): _cleaned(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_cleaned(each) for each in value]
+        case _:
+            return clean(str(value))
+
+
+def clean(text: str) -> str:
+    """`text` on one line: without secrets and control characters, at most `VALUE_MAX` long (CWE-117)."""
+    text = _hidden(text)
     if len(text) > VALUE_MAX:
         text = f"{text[:VALUE_MAX]}…"
+    return _printable(text)
+
+
+def trace(text: str) -> str:
+    """The end of a trace, its lines kept but indented, so that none can pass for an event of its own."""
+    text = _hidden(text)
+    if len(text) > EXCEPTION_MAX:
+        text = f"…{text[-EXCEPTION_MAX:]}"
+    return "\n".join(f"  {_printable(line)}" for line in text.split("\n"))
+
+
+def _hidden(text: str) -> str:
+    """Longer secrets first: one may be the beginning of another."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        if secret in text:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
