@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
 from msgspec import Raw
 
 from libs.common import rpc
@@ -10,6 +14,8 @@ from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call
 from services.connector.pool import Live, Pool
 from services.connector.session import Params
+
+LISTEN = "subscriptions/listen"
 
 
 class Calls:
@@ -29,6 +35,8 @@ class Calls:
                 return _explained(call.tool, problems)
         live.running += 1
         try:
+            if call.method == LISTEN:
+                return await _until(self._pool.closing, _run(live, call, params, job))
             return await _run(live, call, params, job)
         finally:
             live.running -= 1
@@ -38,6 +46,8 @@ async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     if call.notify:
         await live.session.notify(call.method, params)
         return EMPTY
+    if call.method == LISTEN and live.opened.era == "legacy":
+        return await live.bulletin.listen(params, job.event)
     return await live.session.call(
         call.method,
         params,
@@ -46,6 +56,18 @@ async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
         on_event=job.event,
         progress=call.progress,
     )
+
+
+async def _until(closing: asyncio.Event, work: Coroutine[Any, Any, Raw]) -> Raw:
+    """The result of `work`, or an empty one if the worker drains first: listening has no end of its own."""
+    task, closed = asyncio.create_task(work), asyncio.create_task(closing.wait())
+    try:
+        await asyncio.wait({task, closed}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else EMPTY
+    finally:
+        closed.cancel()
+        task.cancel()
+        await asyncio.gather(task, closed, return_exceptions=True)
 
 
 def _params(call: Call) -> Params:

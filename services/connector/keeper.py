@@ -20,6 +20,7 @@ from libs.common.messages.calls import Call
 from libs.common.messages.catalog import Listing
 from services.connector import changes
 from services.connector.arguments import Checker, schemas
+from services.connector.bulletin import Bulletin
 from services.connector.lease import Lease
 from services.connector.listed import tools_listed
 from services.connector.listing import collect
@@ -90,6 +91,7 @@ class Keeper:
         self._relist = asyncio.Event()
         self._backoff = Backoff()
         self._restarts = 0
+        self._bulletin: Bulletin | None = None
         self._listening = False
         self._unstored: dict[type[Fact], Fact] = {}
         self._publishing: asyncio.Task[None] | None = None
@@ -178,13 +180,15 @@ class Keeper:
     async def _serve(self, session: Session, opened: Opened) -> str:
         self._relist.clear()
         listing = await self._list(session, opened)
-        live = Live(session, opened, listing, Checker(listing))
+        live = Live(session, opened, listing, Checker(listing), Bulletin(session, now=time.time))
         self._announce(live)
         following = asyncio.create_task(changes.follow(session, opened, self._on_notice))
+        self._bulletin = live.bulletin
         try:
             await self._enter(live)
             return await self._watch(live)
         finally:
+            self._bulletin = None
             following.cancel()
             await self._leave(live)
 
@@ -286,9 +290,11 @@ class Keeper:
             else:
                 return
 
-    def _on_notice(self, method: str, _: Raw) -> None:
+    def _on_notice(self, method: str, message: Raw) -> None:
         if method in CHANGED:
             self._relist.set()
+        if self._bulletin is not None:
+            self._bulletin.post(method, message)
 
     def _say_ready(self, live: Live) -> None:
         self._say("ready", tools=len(live.listing.tools), kind=live.session.kind, restarts=self._restarts)

@@ -14,6 +14,7 @@ from libs.common.errors import BusUnavailable, ServerUnavailable
 from libs.common.kv import Bucket
 from libs.common.messages.catalog import Held, Listing, State, Worker
 from services.connector.arguments import Checker
+from services.connector.bulletin import Bulletin
 from services.connector.session import Opened, Session
 
 log = structlog.get_logger("pool")
@@ -30,6 +31,7 @@ class Live:
     opened: Opened
     listing: Listing
     checker: Checker
+    bulletin: Bulletin
     running: int = field(default=0)
 
 
@@ -43,6 +45,8 @@ class Pool:
         self._held: dict[tuple[str, int], Held] = {}
         self._changed = asyncio.Event()
         self._draining = False
+        self.closing = asyncio.Event()
+        """Set when this worker drains: what has no end of its own ends now."""
 
     def pick(self, server: str) -> Live:
         """The least busy session of `server`; raises `ServerUnavailable` if there is none."""
@@ -75,6 +79,7 @@ class Pool:
     def drain(self) -> None:
         """Tell the fleet to send nothing more."""
         self._draining = True
+        self.closing.set()
         self._changed.set()
 
     def record(self) -> Worker:

@@ -38,6 +38,10 @@ class Aggregate:
     def logs(self) -> bool:
         return False
 
+    @property
+    def stands(self) -> bool:
+        return False
+
     def describe(self) -> Description:
         return Description(raw({"tools": {}}), self._info, INSTRUCTIONS)
 

@@ -17,6 +17,7 @@ from services.edge.params import Mirrored
 from services.edge.questions import Questions
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
+from services.edge.standing import Standing
 from services.edge.transparent import Transparent
 
 
@@ -27,6 +28,7 @@ def create_app(
     keys: Keyring,
     flights: Flights,
     questions: Questions,
+    standing: Standing,
     *,
     identify: Identify = anonymous,
     health: bool = True,
@@ -37,7 +39,10 @@ def create_app(
     """
     app = _bare(settings)
     sessions = Sessions(keys, catalog, settings.session_ttl)
-    modern, legacy = Modern(settings), Legacy(gateway, catalog, sessions, flights, questions, settings)
+    modern, legacy = (
+        Modern(settings),
+        Legacy(gateway, catalog, sessions, flights, questions, standing, settings),
+    )
     aggregate, schemas = Aggregate(gateway, settings), Mirrored()
 
     def one(scope: Scope) -> Transparent:

@@ -29,6 +29,7 @@ CONTAINERS_MAX = 100_000
 """Arrays and objects of one body: about 20 ms of parsing, during which nobody else is served."""
 COMMAS_MAX = 500_000
 QUOTES_MAX = 1_000_000
+_EVENTS = frozenset({"*/*", "text/*", "text/event-stream"})
 RANGES_MAX = 1024
 """Characters of an `Accept` or `Content-Type` header: verdicts on them are remembered."""
 
@@ -62,6 +63,18 @@ def check_type(content_type: str | None, encoding: str | None) -> None:
 @lru_cache(maxsize=256)
 def check_accept(accept: str | None) -> None:
     """The client must take both forms of an answer; raises `NotAcceptable`. No header means anything goes."""
+    ranges = _ranges(accept)
+    if not (ranges & {"*/*", "application/*", "application/json"} and ranges & _EVENTS):
+        raise NotAcceptable("the Accept header must list application/json and text/event-stream")
+
+
+def check_events(accept: str | None) -> None:
+    """The client must take an event stream; raises `NotAcceptable`."""
+    if not _ranges(accept) & _EVENTS:
+        raise NotAcceptable("the Accept header must list text/event-stream")
+
+
+def _ranges(accept: str | None) -> set[str]:
     if accept is not None and len(accept) > RANGES_MAX:
         raise NotAcceptable(f"the Accept header may have at most {RANGES_MAX} characters")
     ranges = set()
@@ -69,10 +82,7 @@ def check_accept(accept: str | None) -> None:
         media, _, parameters = part.partition(";")
         if not re.search(r"q\s*=\s*0(\.0*)?\s*(;|\Z)", parameters):
             ranges.add(media.strip())
-    json = ranges & {"*/*", "application/*", "application/json"}
-    events = ranges & {"*/*", "text/*", "text/event-stream"}
-    if not (json and events):
-        raise NotAcceptable("the Accept header must list application/json and text/event-stream")
+    return ranges
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int, timeout: float) -> bytes:

@@ -36,6 +36,15 @@ class Gateway(Protocol):
         ...
 
 
+class Note(Struct, frozen=True, omit_defaults=True):
+    """What a session's own token cannot say, because it came later."""
+
+    level: str = ""
+    """The log level that was set."""
+    uris: tuple[str, ...] = ()
+    """Resources that are followed."""
+
+
 class ServerStatus(Struct, frozen=True):
     """One configured server, as all its workers together see it."""
 
@@ -64,12 +73,12 @@ class Catalog(Protocol):
         """What a server last listed; None before its first start."""
         ...
 
-    def log_level(self, session: str) -> str:
-        """The level a legacy client has set; empty if it has not."""
+    def noted(self, session: str) -> Note:
+        """What a legacy client has asked for since its session began."""
         ...
 
-    async def set_log_level(self, session: str, level: str, ttl: float) -> None:
-        """Remember a level for `ttl` seconds; known here on return, elsewhere soon after."""
+    async def note(self, session: str, note: Note, ttl: float) -> None:
+        """Remember it for `ttl` seconds; known here on return, elsewhere soon after."""
         ...
 
     def tombstoned(self, session: str) -> bool:

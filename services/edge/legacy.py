@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from libs.common.codec import raw
 from libs.common.errors import (
@@ -17,13 +17,14 @@ from libs.common.errors import (
     MethodNotFound,
 )
 from libs.common.messages.calls import ClientReply
+from services.edge.body import check_events
 from services.edge.envelope import LOG_LEVEL, claims_modern, forwardable, progress_token
 from services.edge.era import LEGACY, negotiate
 from services.edge.exchange import Exchange
 from services.edge.flights import Cancelled, Flights
-from services.edge.gateway import Catalog, Gateway
+from services.edge.gateway import Catalog, Gateway, OnEvent
 from services.edge.message import Message
-from services.edge.modern import DISCOVER, VERSION
+from services.edge.modern import DISCOVER, LISTEN, VERSION
 from services.edge.progress import Relay
 from services.edge.questions import Questions, Reply, addressed
 from services.edge.respond import legacy_status, result_bytes
@@ -31,11 +32,18 @@ from services.edge.results import legacy_result
 from services.edge.rounds import complete
 from services.edge.sessions import Session, Sessions
 from services.edge.settings import Settings
+from services.edge.standing import Standing
+from services.edge.streams import Watch
 from services.edge.surface import Ask
 
 SESSION = "mcp-session-id"
 REASON_MAX = 256
 SET_LEVEL = "logging/setLevel"
+SUBSCRIBE = "resources/subscribe"
+UNSUBSCRIBE = "resources/unsubscribe"
+URI_MAX = 2048
+URIS_MAX = 100
+"""Resources that one session may follow."""
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """RFC 5424 severities, as MCP names them."""
 _LOGGING = frozenset({"tools/call", "prompts/get", "resources/read"})
@@ -55,11 +63,13 @@ class Legacy:
         sessions: Sessions,
         flights: Flights,
         questions: Questions,
+        standing: Standing,
         settings: Settings,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._questions = questions
+        self._standing = standing
         self._sessions = sessions
         self._flights = flights
         self._settings = settings
@@ -68,6 +78,8 @@ class Legacy:
         _check_version(exchange.headers.get(VERSION))
         if exchange.verb == "DELETE":
             return await self._delete(exchange)
+        if exchange.verb == "GET" and exchange.surface.stands:
+            return await self._stand(exchange)
         if exchange.verb != "POST":
             raise MethodNotAllowed("no stream is offered here: use POST", allow=["POST", "DELETE"])
         message = await exchange.message(self._settings)
@@ -113,6 +125,8 @@ class Legacy:
             return _EMPTY
         if message.method == DISCOVER:
             raise MethodNotFound(f"the method {DISCOVER!r} does not exist in revision {session.version}")
+        if message.method in (SUBSCRIBE, UNSUBSCRIBE) and exchange.surface.stands:
+            return await self._follow(message, session)
         if message.method == SET_LEVEL and exchange.surface.logs:
             return await self._set_level(message, session)
         ask = self._ask(exchange, message, session)
@@ -131,7 +145,7 @@ class Legacy:
         token = progress_token(message.params)
         params = forwardable(message.params)
         if exchange.surface.logs and message.method in _LOGGING:
-            level = self._catalog.log_level(session.id) or DEFAULT_LEVEL
+            level = self._catalog.noted(session.id).level or DEFAULT_LEVEL
             params = {**params, "_meta": {**params.get("_meta", {}), LOG_LEVEL: level}}
         return Ask(
             method=message.method,
@@ -146,8 +160,40 @@ class Legacy:
         level = message.params.get("level")
         if level not in LEVELS:
             raise InvalidParams(f'"level" must be one of {", ".join(LEVELS)}')
-        await self._catalog.set_log_level(session.id, level, session.remaining())
+        note = structs.replace(self._catalog.noted(session.id), level=level)
+        await self._catalog.note(session.id, note, session.remaining())
         return _EMPTY
+
+    async def _follow(self, message: Message, session: Session) -> Raw:
+        """Remember which resources the session's GET stream tells of."""
+        uri = message.params.get("uri")
+        if not isinstance(uri, str) or not 0 < len(uri) <= URI_MAX:
+            raise InvalidParams(f'"uri" must be a string of at most {URI_MAX} characters')
+        noted = self._catalog.noted(session.id)
+        rest = tuple(each for each in noted.uris if each != uri)
+        uris = (*rest, uri) if message.method == SUBSCRIBE else rest
+        if len(uris) > URIS_MAX:
+            raise InvalidParams(f"a session can follow at most {URIS_MAX} resources")
+        await self._catalog.note(session.id, structs.replace(noted, uris=uris), session.remaining())
+        self._standing.change(session.id)
+        return _EMPTY
+
+    async def _stand(self, exchange: Exchange) -> None:
+        """The GET stream: open until the client hangs up or the gateway drains."""
+        check_events(exchange.headers.get("accept"))
+        session = self._session(exchange, None)
+        answer, surface = exchange.answer, exchange.surface
+
+        async def listen(wanted: dict[str, Any], on_event: OnEvent) -> Raw:
+            params = {"notifications": wanted}
+            ask = Ask(LISTEN, params, exchange.principal, session.client(), on_event)
+            return await surface.answer(ask)
+
+        with Watch(exchange.receive):
+            await self._standing.serve(
+                session.id, lambda: self._catalog.noted(session.id).uris, listen, answer.open()
+            )
+        await answer.silence()
 
     async def _delete(self, exchange: Exchange) -> None:
         await self._sessions.end(self._session(exchange, None))

@@ -31,6 +31,7 @@ from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
 from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
+from services.edge.standing import Standing
 from services.edge.state import State, Tombstone
 
 log = structlog.get_logger("edge")
@@ -61,15 +62,28 @@ async def build(context: Context) -> AsyncIterator[None]:
     tombstones: Snapshot[Tombstone] = Snapshot(sessions, decoder(Tombstone))
     workers.listen(fleet.update)
     state = State(bus, fleet, listings, sessions, tombstones)
-    flights, questions = Flights(), Questions(bus.client)
+    flights, questions, standing = Flights(), Questions(bus.client), Standing()
+    tombstones.listen(lambda session, _: standing.change(session))
     async with rpc.Client(bus) as client, snapshots(workers, listings, tombstones):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
         await bus.settled()
         dispatch = Dispatch(bus, client, fleet)
-        apps = _apps(dispatch, state, config, flights, questions)
-        async with serving(apps, context):
-            yield
+        app = create_app(
+            dispatch,
+            state,
+            settings := _settings(config),
+            _keys(config),
+            flights,
+            questions,
+            standing,
+            health=config.server.health.listen is None,
+        )
+        async with serving(_listeners(app, state, settings, config), context):
+            try:
+                yield
+            finally:
+                standing.close()
 
 
 def _cancels(flights: Flights) -> Handler:
@@ -96,18 +110,15 @@ def _replies(questions: Questions) -> Handler:
     return on_reply
 
 
-def _apps(
-    dispatch: Dispatch, state: State, config: Config, flights: Flights, questions: Questions
+def _listeners(
+    app: FastAPI, state: State, settings: Settings, config: Config
 ) -> list[tuple[FastAPI, Address]]:
     """The main application, and the one of a separate health listener if there is one."""
-    settings = _settings(config)
-    apart = config.server.health.listen
-    health = config.server.health.enabled
-    app = create_app(dispatch, state, settings, _keys(config), flights, questions, health=apart is None)
-    apps = [(app, config.server.listen_address)]
-    if apart is not None and health:
-        apps.append((create_health(state, settings), apart))
-    return apps
+    health = config.server.health
+    listeners = [(app, config.server.listen_address)]
+    if health.listen is not None and health.enabled:
+        listeners.append((create_health(state, settings), health.listen))
+    return listeners
 
 
 def _settings(config: Config) -> Settings:

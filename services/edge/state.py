@@ -14,19 +14,18 @@ from libs.common.errors import BusUnavailable
 from libs.common.fleet import Fleet, Status
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Listing
-from services.edge.gateway import Bus, ServerStatus
+from services.edge.gateway import Bus, Note, ServerStatus
 
 log = structlog.get_logger("state")
 
 
 class Tombstone(Struct, frozen=True, omit_defaults=True):
-    """What a session's token cannot say, because it came later: one value of `nexus-sessions`."""
+    """What became of a session: one value of `nexus-sessions`."""
 
     until: float
     """Seconds since the epoch; the session's token is expired then anyway."""
     ended: bool = True
-    level: str = ""
-    """The log level the client has set."""
+    note: Note = Note()
 
 
 class State:
@@ -63,11 +62,11 @@ class State:
     async def bury(self, session: str, ttl: float) -> None:
         await self._remember(session, Tombstone(time.time() + ttl))
 
-    def log_level(self, session: str) -> str:
-        return "" if (known := self._known(session)) is None else known.level
+    def noted(self, session: str) -> Note:
+        return Note() if (known := self._known(session)) is None else known.note
 
-    async def set_log_level(self, session: str, level: str, ttl: float) -> None:
-        await self._remember(session, Tombstone(time.time() + ttl, ended=False, level=level))
+    async def note(self, session: str, note: Note, ttl: float) -> None:
+        await self._remember(session, Tombstone(time.time() + ttl, ended=False, note=note))
 
     def _known(self, session: str) -> Tombstone | None:
         """What was said last, here before it is known everywhere."""

@@ -76,14 +76,22 @@ class Answer:
     def streaming(self) -> bool:
         return self._pump is not None
 
+    def open(self) -> Callable[[bytes], None]:
+        """Begin to stream before there is an event; returns `event`."""
+        self._begin()
+        return self.event
+
+    def _begin(self) -> None:
+        self._queue: deque[bytes] = deque()
+        self._ready = asyncio.Event()
+        self._pump = asyncio.create_task(self._stream())
+
     def event(self, message: bytes) -> None:
         """Stream one JSON-RPC message, unless the answer has ended; never blocks."""
         if self._closing:
             return
         if self._pump is None:
-            self._queue: deque[bytes] = deque()
-            self._ready = asyncio.Event()
-            self._pump = asyncio.create_task(self._stream())
+            self._begin()
         if len(self._queue) >= QUEUE_MAX or self._waiting + len(message) > WAITING_MAX:
             self.dropped += 1
             return

@@ -45,6 +45,11 @@ class Surface(Protocol):
         """Whether log notifications of servers reach clients here."""
         ...
 
+    @property
+    def stands(self) -> bool:
+        """Whether there is a GET stream for what belongs to no call."""
+        ...
+
     def describe(self) -> Description:
         """Raises `NexusError` if there is nothing to introduce."""
         ...

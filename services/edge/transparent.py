@@ -20,7 +20,6 @@ from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
 
 _CARRIED = ("tools", "prompts", "resources", "completions", "logging")
-_NOT_CARRIED = ("listChanged", "subscribe")
 _UNSHARED = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 """They would change, for everybody, the one session that all clients of a server share."""
 LISTEN = "subscriptions/listen"
@@ -42,6 +41,10 @@ class Transparent:
 
     @property
     def logs(self) -> bool:
+        return True
+
+    @property
+    def stands(self) -> bool:
         return True
 
     def describe(self) -> Description:
@@ -113,11 +116,7 @@ class Transparent:
 def _carried(capabilities: Raw) -> Raw:
     """Only what this path brings to the client; a promise nobody keeps is worse than none."""
     offered = _object(capabilities)
-    return raw({name: _without_push(offered[name]) for name in _CARRIED if name in offered})
-
-
-def _without_push(capability: Raw) -> dict[str, Raw]:
-    return {key: value for key, value in _object(capability).items() if key not in _NOT_CARRIED}
+    return raw({name: _object(offered[name]) for name in _CARRIED if name in offered})
 
 
 def _object(value: Raw) -> dict[str, Raw]:

@@ -11,6 +11,7 @@ from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
 from libs.common.messages import calls, catalog, search
 from services.connector.lease import Owner
+from services.edge.gateway import Note
 from services.edge.sessions import Session
 from services.edge.state import Tombstone
 
@@ -93,7 +94,7 @@ STATE: dict[str, tuple[Any, Any]] = {
     "Listing": (catalog.Listing, LISTING),
     "Worker": (catalog.Worker, catalog.Worker("connector-1", {"git": HELD}, draining=True)),
     "Owner": (Owner, Owner("connector-1", "b00t")),
-    "Tombstone": (Tombstone, Tombstone(DEADLINE, ended=False, level="error")),
+    "Tombstone": (Tombstone, Tombstone(DEADLINE, ended=False, note=Note("error", ("x:1",)))),
     "Session": (
         Session,
         Session("5e55", "2025-11-25", DEADLINE, Raw(b'{"roots":{}}'), Raw(b'{"name":"ide"}')),

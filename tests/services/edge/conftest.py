@@ -22,6 +22,7 @@ from services.edge.flights import Flights
 from services.edge.headers import Headers
 from services.edge.questions import Questions
 from services.edge.settings import Settings
+from services.edge.standing import Standing
 from tests.services.edge.stub import StubCatalog, StubGateway
 
 KEY = bytes(range(32))
@@ -149,8 +150,8 @@ async def running(keys: Keyring | None = None, **changed: Any) -> AsyncIterator[
     """An edge with some settings changed."""
     gateway, catalog, flights = StubGateway(), StubCatalog(), Flights()
     settings = Settings(version="1.2.3", **changed)
-    ring, questions = keys or Keyring([KEY]), Questions("replica")
-    app = create_app(gateway, catalog, settings, ring, flights, questions, identify=by_header)
+    ring, questions, standing = keys or Keyring([KEY]), Questions("replica"), Standing()
+    app = create_app(gateway, catalog, settings, ring, flights, questions, standing, identify=by_header)
     async with serving(app) as url, connect(url) as http:
         yield Edge(url, http, gateway, catalog, flights)
 

@@ -29,7 +29,7 @@ from libs.common.messages.calls import (
 )
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import Hit, ToolsFound
-from services.edge.gateway import Bus, OnEvent, ServerStatus
+from services.edge.gateway import Bus, Note, OnEvent, ServerStatus
 
 SCHEMA = raw({"type": "object", "properties": {"text": {"type": "string"}}})
 HITS = (
@@ -80,6 +80,7 @@ class StubGateway:
 
     def __init__(self) -> None:
         self.seen: list[Request] = []
+        self.filters: list[dict[str, Any]] = []
         self.elsewhere: list[tuple[str, Any, str]] = []
         self.replies: list[tuple[str, ClientReply]] = []
         self.started = asyncio.Event()
@@ -97,6 +98,8 @@ class StubGateway:
                 return await self._run(name, params, on_event)
             case CallServer(server=server, method="tools/call", params=params):
                 return await self._run(f"{server}__{decode(params)['name']}", params, on_event)
+            case CallServer(method="subscriptions/listen", params=params) if on_event is not None:
+                return await self._listen(decode(params)["notifications"], on_event)
             case CallServer(method="tools/list"):
                 return raw({"tools": DEMO.tools, "x-unknown": 1})
             case CallServer(method=method, params=params):
@@ -132,6 +135,17 @@ class StubGateway:
         if name == "demo__list":
             return Raw(b"[]")
         return raw({"content": [{"type": "text", "text": f"{name} {decode(params).get('arguments')}"}]})
+
+    async def _listen(self, wanted: dict[str, Any], on_event: OnEvent) -> Raw:
+        self.filters.append(wanted)
+        tag = {"io.modelcontextprotocol/subscriptionId": 99}
+        for method, params in (
+            ("notifications/subscriptions/acknowledged", {"notifications": wanted}),
+            ("notifications/tools/list_changed", {}),
+        ):
+            on_event(raw({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": tag}}))
+        await self._wait()
+        return raw({"_meta": tag})
 
     async def _wait(self) -> None:
         self.running += 1
@@ -178,7 +192,7 @@ class StubCatalog:
     def __init__(self) -> None:
         self.state: Bus = "connected"
         self.tombs: dict[str, float] = {}
-        self.levels: dict[str, str] = {}
+        self.notes: dict[str, Note] = {}
         self.listings = {"demo": DEMO}
 
     def bus(self) -> Bus:
@@ -199,8 +213,8 @@ class StubCatalog:
     async def bury(self, session: str, ttl: float) -> None:
         self.tombs[session] = ttl
 
-    def log_level(self, session: str) -> str:
-        return self.levels.get(session, "")
+    def noted(self, session: str) -> Note:
+        return self.notes.get(session, Note())
 
-    async def set_log_level(self, session: str, level: str, ttl: float) -> None:
-        self.levels[session] = level
+    async def note(self, session: str, note: Note, ttl: float) -> None:
+        self.notes[session] = note

@@ -11,11 +11,16 @@ from tests.services.edge.conftest import Edge
 pytestmark = pytest.mark.anyio
 
 PATH = "/mcp/demo"
+CAPABILITIES = {
+    "tools": {"listChanged": True, "x-kept": 1},
+    "resources": {"subscribe": True},
+    "logging": {},
+}
 
 
 async def test_discover_shows_the_server_behind_the_path(edge: Edge) -> None:
     result = (await edge.modern("server/discover", PATH)).json()["result"]
-    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}, "logging": {}}
+    assert result["capabilities"] == CAPABILITIES
     assert result["instructions"] == "Ask nicely."
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"] == {"name": "demo-server", "version": "9.9"}
     assert edge.gateway.seen == []
@@ -24,7 +29,7 @@ async def test_discover_shows_the_server_behind_the_path(edge: Edge) -> None:
 async def test_initialize_shows_the_server_behind_the_path(edge: Edge) -> None:
     result = (await edge.initialize(PATH)).json()["result"]
     assert result["serverInfo"] == {"name": "demo-server", "version": "9.9"}
-    assert result["capabilities"] == {"tools": {"x-kept": 1}, "resources": {}, "logging": {}}
+    assert result["capabilities"] == CAPABILITIES
 
 
 async def test_a_request_goes_through_with_its_own_names(edge: Edge) -> None:
