@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from pydantic import BaseModel, SecretStr
@@ -81,11 +82,18 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
     config = load(options.config, secrets=role == "connector")
     hide_secrets(config)
     url = options.nats or config.nats.url.get_secret_value()
+    hide_password(url)
     bus = Bus(url, role)
-    if not await _unless(stop, bus.connect()):
-        return
-    context = Context(role, worker_id(role), config, bus, options, url)
-    pulse = asyncio.create_task(_pulse(bus))
+    try:
+        if await _unless(stop, bus.connect()):
+            await _live(Context(role, worker_id(role), config, bus, options, url), build, stop)
+    finally:
+        await bus.close()
+    log.info("stopped")
+
+
+async def _live(context: Context, build: Build, stop: asyncio.Event) -> None:
+    pulse = asyncio.create_task(_pulse(context.bus))
     try:
         async with build(context):
             log.info("ready", worker=context.worker)
@@ -93,8 +101,7 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
             log.info("draining")
     finally:
         pulse.cancel()
-        await bus.close()
-    log.info("stopped")
+        await asyncio.wait({pulse})
 
 
 def hide_secrets(value: object) -> None:
@@ -115,11 +122,23 @@ def hide_secrets(value: object) -> None:
             pass
 
 
+def hide_password(url: str) -> None:
+    """Keep the password in a URL out of the logs, also where it is quoted without the rest."""
+    logs.hide(url)
+    with suppress(ValueError):
+        password = urlsplit(url).password or ""
+        logs.hide(password)
+        logs.hide(unquote(password))
+
+
 async def _pulse(bus: Bus) -> None:
     path = os.environ.get(ALIVE_VARIABLE)
     while path:
         if bus.connected:
-            Path(path).touch()  # noqa: ASYNC240 - one inode on a local tmpfs
+            try:
+                Path(path).touch()  # noqa: ASYNC240 - one inode on a local tmpfs
+            except OSError as error:
+                log.warning("the file that says we live cannot be touched", path=path, error=error.strerror)
         await asyncio.sleep(ALIVE_EVERY)
 
 
@@ -130,20 +149,20 @@ def is_alive() -> bool:
 
 
 async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
-    """Do `work` unless `stop` comes first; whether it was done."""
+    """Do `work` unless `stop` comes first; whether it was done. Raises what `work` raises."""
     task = asyncio.ensure_future(work)
     stopped = asyncio.ensure_future(stop.wait())
+    both: set[asyncio.Future[Any]] = {task, stopped}
     try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-            return True
-        return False
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for each in (task, stopped):
+        for each in both:
             each.cancel()
-            with suppress(asyncio.CancelledError):
-                await each
+        await asyncio.wait(both)
+    if task.cancelled():
+        return False
+    task.result()
+    return True
 
 
 def run(role: str, build: Build, options: Options) -> None:
