@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from libs.cli import options as flags
-from libs.common.errors import ConfigError
+from libs.common.errors import ConfigError, NexusError
 
 ROLES = ("edge", "router", "connector", "indexer")
 EXIT_CONFIG = 2
@@ -63,7 +63,7 @@ def _service(role: str) -> None:
     ) -> None:
         from libs.common import service
 
-        given = flags.Given(config, listen, log, log_style, nats).over(context.obj)
+        given = flags.typed(context, flags.Given(config, listen, log, log_style, nats)).over(context.obj)
         # Services are found by name: the library must not import them.
         build = importlib.import_module(f"services.{role}.main").build
         service.run(role, build, given.options())
@@ -78,7 +78,7 @@ def check(context: typer.Context, config: flags.Config = None) -> None:
     """Validate the configuration and say every mistake; start nothing."""
     from libs.common.config import load
 
-    given = flags.Given(config).over(context.obj)
+    given = flags.typed(context, flags.Given(config)).over(context.obj)
     path = given.options().config
     loaded = load(path)
     typer.echo(f"{path}: fine; {len(loaded.mcp.servers)} servers: {', '.join(loaded.mcp.servers)}")
@@ -129,12 +129,15 @@ def alive() -> None:
 
 
 def main() -> None:
-    """Run the command; a configuration error is text, not a trace."""
+    """Run the command; an error that we know is text, not a trace."""
     try:
         app()
     except ConfigError as error:
         typer.echo(str(error), err=True)
         sys.exit(EXIT_CONFIG)
+    except NexusError as error:
+        typer.echo(error.message, err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

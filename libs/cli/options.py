@@ -35,6 +35,8 @@ Url = Annotated[
 ]
 
 STYLES = ("color", "text", "json")
+PARAMETERS = {"style": "log_style"}
+"""Fields of `Given` whose parameters have another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,18 @@ class Given:
             log=cast("logs.Level", _one_of(self.log or "info", tuple(logs.LEVELS), "--log")),
             style=cast("logs.Style", _one_of(self.style or logs.default_style(), STYLES, "--log-style")),
         )
+
+
+def typed(context: typer.Context, given: Given) -> Given:
+    """What of `given` was typed at this command; variables were read by the one above it already."""
+    sources = {name: context.get_parameter_source(PARAMETERS.get(name, name)) for name in given.__slots__}
+    return Given(
+        **{
+            name: getattr(given, name)
+            for name, source in sources.items()
+            if source is not None and source.name == "COMMANDLINE"
+        }
+    )
 
 
 def _one_of(value: str, allowed: tuple[str, ...], flag: str) -> str:

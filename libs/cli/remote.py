@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 VERSION = "2026-07-28"
 TIMEOUT = 120.0
@@ -34,17 +35,23 @@ def servers(url: str, *, watch: bool) -> None:
 def search(url: str, words: list[str], limit: int) -> None:
     """Print the tools found, best first."""
     result = _call(url, "search", {"query": " ".join(words), "limit": limit})
-    hits = result.get("structuredContent", {}).get("results")
-    if hits is None:
-        hits = [json.loads(item["text"]) for item in result["content"]]
+    hits = _hits(result)
     if not hits:
         typer.echo(_text(result))
         raise typer.Exit(1)
     table = Table("tool", "score", "description", box=None, pad_edge=False)
     for hit in hits:
-        summary = " ".join(hit["description"].split())
-        table.add_row(f"[bold]{hit['name']}[/bold]", f"{hit['score']:.2f}", summary[:100])
+        summary = " ".join(plain(hit["description"]).split())
+        table.add_row(Text(plain(hit["name"]), "bold"), f"{hit['score']:.2f}", Text(summary[:100]))
     Console().print(table)
+
+
+def _hits(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """From the structured content, or from the texts where the gateway sends no other."""
+    structured = result.get("structuredContent")
+    if structured is not None:
+        return list(structured["results"])
+    return [json.loads(item["text"]) for item in result["content"]]
 
 
 def call(url: str, tool: str, arguments: str) -> None:
@@ -64,10 +71,24 @@ def _client() -> httpx.Client:
 
 
 def _ready(client: httpx.Client, page: str) -> dict[str, Any]:
+    answer = _answer(client, page, "GET")
+    if "servers" not in answer:
+        raise SystemExit(f"{page} is not the readiness page of a gateway; is the URL its MCP endpoint?")
+    return answer
+
+
+def _answer(client: httpx.Client, url: str, verb: str, **request: Any) -> dict[str, Any]:
+    """The JSON object at `url`; the end of the program, with a sentence, if there is none."""
     try:
-        answer: dict[str, Any] = client.get(page).json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise SystemExit(f"no gateway answers at {page} ({error}); start one with `nexus`") from None
+        response = client.request(verb, url, **request)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SystemExit(f"no gateway answers at {url} ({error}); start one with `nexus`") from None
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise SystemExit(f"{url} answers with HTTP status {response.status_code}, but not as a gateway")
     return answer
 
 
@@ -78,12 +99,12 @@ def _table(ready: dict[str, Any]) -> Table:
         state = server["state"]
         since = server.get("since", 0)
         table.add_row(
-            f"[bold]{name}[/bold]",
-            f"[{COLOURS.get(state, 'white')}]{state}[/]",
+            Text(name, "bold"),
+            Text(state, COLOURS.get(state, "white")),
             str(server.get("tools", 0)),
             f"{now - since:.0f} s" if since else "",
             ", ".join(server.get("workers", ())),
-            server.get("error", ""),
+            Text(plain(server.get("error", ""))),
         )
     return table
 
@@ -102,14 +123,13 @@ def _call(url: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         "Mcp-Name": tool,
     }
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    try:
-        with _client() as client:
-            answer = client.post(url, json=message, headers=headers).json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise SystemExit(f"no gateway answers at {url} ({error}); start one with `nexus`") from None
-    if "error" in answer:
-        raise SystemExit(f"{answer['error']['message']} ({answer['error']['code']})")
-    result: dict[str, Any] = answer["result"]
+    with _client() as client:
+        answer = _answer(client, url, "POST", json=message, headers=headers)
+    error, result = answer.get("error"), answer.get("result")
+    if isinstance(error, dict):
+        raise SystemExit(f"{plain(str(error.get('message')))} ({error.get('code')})")
+    if not isinstance(result, dict):
+        raise SystemExit(f"{url} answers, but not as an MCP endpoint")
     return result
 
 
@@ -117,4 +137,9 @@ def _text(result: dict[str, Any]) -> str:
     parts = [
         item["text"] if item.get("type") == "text" else json.dumps(item) for item in result.get("content", ())
     ]
-    return "\n".join(parts)
+    return plain("\n".join(parts))
+
+
+def plain(text: str) -> str:
+    """`text` without what would make a terminal do something; a server may have written it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import time
 
 import structlog
@@ -25,7 +26,8 @@ async def greet(listener: socket.socket, config: Config, *, log_style: Style) ->
     """Wait until the edge answers, then say where it is; the owner task's body."""
     started = time.monotonic()
     url = endpoint(listener, config)
-    while not await _answers(listener):
+    tls = _unverified() if config.server.tls else None
+    while not await _answers(listener, tls):
         if time.monotonic() - started > PATIENCE:
             log.warning("the edge does not answer yet", url=url)
             return
@@ -58,13 +60,21 @@ def panel(url: str, config: Config) -> Panel:
     return Panel(text, title="Nexus", title_align="left", border_style="green", expand=False)
 
 
-async def _answers(listener: socket.socket) -> bool:
+def _unverified() -> ssl.SSLContext:
+    """For the question whether somebody is there, on this machine: nothing secret is said."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _answers(listener: socket.socket, tls: ssl.SSLContext | None) -> bool:
     """Whether an edge accepts and answers HTTP on the listening socket."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             try:
                 writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return bool(await reader.read(1))
