@@ -22,12 +22,15 @@ from libs.cli.supervisor import Child, Supervisor
 from libs.common import log as logs
 from libs.common import service
 from libs.common.config import Address, Config, load, parse_address
+from libs.common.seal import KEY_SIZE
 from libs.common.service import Options
 
 log = structlog.get_logger("local")
 
 ROLES = ("edge", "router", "indexer", "connector")
 """In the order in which they are drained: who takes work first, who does it last."""
+MARGIN = 10.0
+"""Seconds that a process may take to leave, beyond the time it has to drain."""
 STATE = ".nexus"
 KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
 """Where the edge, and only the edge, finds the key that sessions are sealed with."""
@@ -38,7 +41,7 @@ def parse_scale(text: str) -> dict[str, int]:
     counts = dict.fromkeys(ROLES, 1)
     for part in filter(None, text.split(",")):
         role, _, count = part.partition("=")
-        if role not in counts or not count.isdigit() or int(count) < 1:
+        if role not in counts or not count.isdecimal() or int(count) < 1:
             raise typer.BadParameter(
                 f"{part!r} is not ROLE=COUNT with a role of {', '.join(ROLES)}", param_hint="--scale"
             )
@@ -84,16 +87,26 @@ async def _run(options: Options, config: Config, scale: dict[str, int], single: 
             for role in ROLES
             for number in range(1, scale[role] + 1)
         ]
-        return await Supervisor(children, order=ROLES).run(stop)
+        grace = config.server.drain_timeout + MARGIN
+        return await Supervisor(children, order=ROLES, grace=grace).run(stop)
 
 
 def seal_key(path: Path) -> str:
-    """The key that sessions of this installation are sealed with; made once, readable by its owner only."""
-    if not path.exists():
-        key = base64.b64encode(secrets.token_bytes(32)).decode()
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(key)
-    return path.read_text()
+    """The key that sessions of this installation are sealed with, readable by its owner only.
+
+    Made once, and again where the file holds none: a crash may have left it empty.
+    """
+    with suppress(OSError, ValueError):
+        key = path.read_text().strip()
+        if len(base64.b64decode(key, validate=True)) == KEY_SIZE:
+            return key
+    key = base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode()
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(key)
+    fresh.replace(path)
+    return key
 
 
 def _listen(address: Address) -> socket.socket:
@@ -103,6 +116,7 @@ def _listen(address: Address) -> socket.socket:
     try:
         listener.bind((address.host, address.port))
     except OSError as error:
+        listener.close()
         raise SystemExit(f"cannot listen on {address}: {error.strerror}; choose another with -l") from None
     listener.listen(1024)
     return listener
@@ -141,6 +155,7 @@ async def _in_one_process(
     waiting.cancel()
     for role in ROLES:
         stops[role].set()
-        with suppress(asyncio.CancelledError):
-            await tasks[role]
+        await asyncio.wait({tasks[role]})
+    for task in tasks.values():
+        task.result()
     return 0

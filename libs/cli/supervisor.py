@@ -20,9 +20,9 @@ BACKOFF_FIRST = 0.1
 BACKOFF_MAX = 5.0
 STEADY = 10.0
 """Seconds a process must have lived for the back-off to begin anew."""
-GRACE = 40.0
-"""Seconds a process may take to drain before it is killed."""
 EXIT_CONFIG = 2
+KILLED_WITHIN = 5.0
+"""Seconds until the kernel has taken away a process that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,13 @@ class Supervisor:
     """Runs children until told to stop; then stops one role after the other, in `order`.
 
     A child that dies is started again with back-off. One that cannot use its configuration ends everything.
+    `grace` is how many seconds a role may take to drain before what is left of it is killed.
     """
 
-    def __init__(self, children: Sequence[Child], order: Sequence[str]) -> None:
+    def __init__(self, children: Sequence[Child], order: Sequence[str], *, grace: float) -> None:
         self._children = children
         self._order = order
+        self._grace = grace
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = asyncio.Event()
         self._failed = asyncio.Event()
@@ -78,8 +80,23 @@ class Supervisor:
                     await self._stopping.wait()
             backoff = min(backoff * 2, BACKOFF_MAX)
 
-    async def _live_once(self, child: Child) -> int:
-        process = await asyncio.create_subprocess_exec(
+    async def _live_once(self, child: Child) -> int | None:
+        """The exit status; None if it could not be started."""
+        try:
+            process = await self._start(child)
+        except OSError as error:
+            log.error("process not started", process=child.name, error=error.strerror)  # noqa: TRY400
+            return None
+        self._processes[child.name] = process
+        if self._stopping.is_set():
+            self._signal(child.name, signal.SIGTERM)
+        try:
+            return await process.wait()
+        finally:
+            self._processes.pop(child.name, None)
+
+    async def _start(self, child: Child) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *child.argv,
             env={**os.environ, **child.env, SUPERVISOR_VARIABLE: str(os.getpid())},
             pass_fds=child.fds,
@@ -87,23 +104,25 @@ class Supervisor:
             # Its own session: Ctrl-C must reach the supervisor alone, which drains in order.
             start_new_session=True,
         )
-        self._processes[child.name] = process
-        try:
-            return await process.wait()
-        finally:
-            self._processes.pop(child.name, None)
 
     async def _stop(self, owners: dict[str, asyncio.Task[None]]) -> None:
         self._stopping.set()
         for role in self._order:
             names = [child.name for child in self._children if child.role == role]
-            for name in names:
-                self._signal(name, signal.SIGTERM)
-            _, late = await asyncio.wait([owners[name] for name in names], timeout=GRACE)
-            for name in names if late else ():
+            if names:
+                await self._end(names, [owners[name] for name in names])
+
+    async def _end(self, names: Sequence[str], owners: Sequence[asyncio.Task[None]]) -> None:
+        for name in names:
+            self._signal(name, signal.SIGTERM)
+        _, late = await asyncio.wait(owners, timeout=self._grace)
+        if not late:
+            return
+        for name in names:
+            if name in self._processes:
+                log.warning("process did not drain in time; killing it", process=name, seconds=self._grace)
                 self._signal(name, signal.SIGKILL)
-            if late:
-                await asyncio.wait(late, timeout=5)
+        await asyncio.wait(late, timeout=KILLED_WITHIN)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self._processes.get(name)
