@@ -16,11 +16,11 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from libs.common import subjects
+from libs.common.connection import Connection, Handler
 from libs.common.errors import BusUnavailable
 
 log = structlog.get_logger("bus")
 
-Handler = Callable[[Msg], Awaitable[None]]
 Answer = Callable[[bytes], None]
 """Told of one message on the inbox; empty bytes mean that nobody was there to take the request."""
 
@@ -54,7 +54,7 @@ class Bus:
         self.inbox = subjects.inbox(role, self.client)
         self.answers: dict[str, Answer] = {}
         self.on_unheard: Unheard | None = None
-        self.nats = Nats()
+        self.nats = Connection()
         self._url = url
         self._name = name or f"nexus-{role}"
         self._told = -SAY_EVERY
@@ -85,7 +85,7 @@ class Bus:
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
         )
-        await self.nats.subscribe(f"{self.inbox}.*", cb=self._on_answer, pending_bytes_limit=PENDING_BYTES)
+        await self.subscribe(f"{self.inbox}.*", self._on_answer)
         await self.settled()
 
     async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
@@ -95,10 +95,13 @@ class Bus:
         await self.nats.publish(subject, payload, reply)
 
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
-        """Subscribe; call `settled` before promising anybody that messages arrive."""
-        return await self.nats.subscribe(
-            subject, queue=queue, cb=handler, pending_bytes_limit=PENDING_BYTES, pending_msgs_limit=65536
-        )
+        """Subscribe; call `settled` before promising anybody that messages arrive.
+
+        While `handler` runs nothing else arrives on this connection, so it must not wait for an answer.
+        """
+        sub = await self.nats.subscribe(subject, queue=queue, cb=handler, pending_bytes_limit=PENDING_BYTES)
+        self.nats.direct[sub._id] = handler  # noqa: SLF001 - the only name of a subscription in a message
+        return sub
 
     async def settled(self, timeout: float = 5.0) -> None:
         """Return once the broker has taken all we sent: an own message came back behind it.
@@ -126,16 +129,19 @@ class Bus:
         UNSUB would be dropped; the echo of `settled` travels behind it. Without a connection nothing can
         arrive, and the subscription is only kept from coming back with the next one.
         """
-        if not self.connected:
-            await sub.unsubscribe()
-            return
+        number = sub._id  # noqa: SLF001 - no public call sends UNSUB alone
         try:
-            await self.nats._send_unsubscribe(sub._id)  # noqa: SLF001 - no public call sends UNSUB alone
+            if not self.connected:
+                await sub.unsubscribe()
+                return
+            await self.nats._send_unsubscribe(number)  # noqa: SLF001 - as above
             await self.settled()
+            await sub.drain()
         except BusUnavailable:
             await sub.unsubscribe()
             raise
-        await sub.drain()
+        finally:
+            self.nats.direct.pop(number, None)
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection."""
