@@ -57,9 +57,9 @@ class ToolsListed(Fact):
     server: str = Field(description="Configured name of the server.")
     worker: str = Field(description="Connector that holds the session.")
     digest: str = Field(description="SHA-256 over all lists; equal lists have equal digests.")
-    version: str = Field("", description="MCP revision negotiated with the server.")
+    version: str = Field(default="", description="MCP revision negotiated with the server.")
     capabilities: dict[str, Any] = Field(default_factory=dict)
-    info: dict[str, Any] | None = Field(None, description="The server's `serverInfo`.")
+    info: dict[str, Any] | None = Field(default=None, description="The server's `serverInfo`.")
     instructions: str = ""
     tools: list[dict[str, Any]] = Field(default_factory=list, description="Whole tool definitions.")
     prompts: list[dict[str, Any]] = Field(default_factory=list)
@@ -75,7 +75,7 @@ class ServerStarted(Fact):
     server: str
     worker: str
     kind: str = Field(description="`stdio`, `streamable-http` or `sse`.")
-    version: str = Field("", description="MCP revision negotiated with the server.")
+    version: str = Field(default="", description="MCP revision negotiated with the server.")
 
 
 class ServerFailed(Fact):

@@ -54,9 +54,7 @@ async def test_a_list_goes_through_with_unknown_members_and_gets_hints(edge: Edg
     assert (result["x-unknown"], result["ttlMs"], result["cacheScope"]) == (1, 0, "private")
 
 
-@pytest.mark.parametrize(
-    "method", ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"]
-)
+@pytest.mark.parametrize("method", ["logging/setLevel", "resources/subscribe", "resources/unsubscribe"])
 async def test_a_method_that_would_change_the_shared_session_is_not_offered(edge: Edge, method: str) -> None:
     answer = await edge.modern(method, PATH)
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601)
