@@ -7,11 +7,13 @@ import time
 import structlog
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
+from nats.errors import MaxPayloadError
 
 from libs.common import policy, rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import (
+    BodyTooLarge,
     BusUnavailable,
     InvalidRequest,
     NexusError,
@@ -54,6 +56,9 @@ class Router:
         except UNREADABLE as error:
             log.warning("unreadable request", error=str(error))
             await rpc.respond(self._bus, msg.reply, InvalidRequest("this router cannot read the request"))
+        except MaxPayloadError:
+            large = f"the request is larger than the gateway carries ({self._bus.max_payload} bytes)"
+            await rpc.respond(self._bus, msg.reply, BodyTooLarge(large))
         except BusUnavailable as error:
             log.warning("request lost", error=error.message)
         except NexusError as refusal:

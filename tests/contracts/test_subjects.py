@@ -25,6 +25,7 @@ def listing() -> dict[str, str]:
         "edge": subjects.edge("c1"),
         "stream": subjects.stream("s1"),
         "inbox": subjects.inbox("edge", "c1"),
+        "forwarded": subjects.forwarded("_INBOX_router.r1", "_INBOX_edge.c1.2a"),
         "facts": subjects.FACTS,
         "fact stream": subjects.FACT_STREAM,
         **{f"fact {kind.__name__}": kind.subject for kind in FACTS},
@@ -51,13 +52,19 @@ def test_every_constant_is_in_the_listing() -> None:
 
 @pytest.mark.parametrize("text", ["", "a b", "a.b", "*", ">", "a\n", "x" * 65, "-a", "ä"])
 def test_text_that_could_be_more_than_one_token_is_no_subject(text: str) -> None:
-    for build in (subjects.call, subjects.worker, subjects.stream):
+    for build in (subjects.call, subjects.worker, subjects.stream, subjects.edge):
         with pytest.raises(ValueError, match="not a"):
             build(text)
     with pytest.raises(ValueError, match="not a minted id"):
         subjects.fact("tools", text)
     with pytest.raises(ValueError, match="not a minted id"):
         subjects.inbox(text, "c1")
+
+
+def test_a_forwarded_question_is_still_answered_where_it_was_asked() -> None:
+    forwarded = subjects.forwarded("_INBOX_router.r1", "_INBOX_edge.c1.2a")
+    assert subjects.asker(forwarded) == "_INBOX_edge.c1.2a"
+    assert subjects.asker("_INBOX_edge.c1.2a") == "_INBOX_edge.c1.2a"
 
 
 def test_a_server_name_with_the_separator_is_no_subject() -> None:

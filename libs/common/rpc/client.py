@@ -11,11 +11,13 @@ from contextlib import suppress
 import structlog
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
+from nats.errors import MaxPayloadError
 
 from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import (
+    BodyTooLarge,
     BusUnavailable,
     CallFailed,
     DeadlineExceeded,
@@ -104,6 +106,10 @@ class Client:
         try:
             await self._bus.publish(subject, encode(message), f"{self._bus.inbox}.{call}")
             return await pending.future
+        except MaxPayloadError:
+            raise BodyTooLarge(
+                f"the request is larger than the gateway carries ({self._bus.max_payload} bytes)"
+            ) from None
         except asyncio.CancelledError:
             self._abandon(pending)
             raise

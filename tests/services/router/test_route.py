@@ -1,0 +1,182 @@
+"""Where each kind of request goes, and which go nowhere."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from msgspec import Raw
+from structlog.testing import capture_logs
+
+from libs.common import naming
+from libs.common.bus import Bus
+from libs.common.errors import Refused, ServerUnavailable, ServerUnknown
+from libs.common.fleet import Fleet
+from libs.common.identity import Principal
+from libs.common.messages.calls import (
+    Call,
+    CallServer,
+    Client,
+    ExecuteTool,
+    NotifyServer,
+    ResolveTool,
+    SearchTools,
+)
+from libs.common.messages.catalog import Held, State, Worker
+from services.router.handlers import Router
+from services.router.names import NamedListing, Names, ToolName
+
+ANN = Principal("ann", "https://login.example")
+IDE = Client("2025-11-25", Raw(b'{"roots":{}}'))
+PARAMS = Raw(b'{"arguments":{"x":1}}')
+LONG = "a_very_long_tool_name_" * 4
+
+
+def listing(server: str, *tools: str) -> NamedListing:
+    return NamedListing(server, tuple(map(ToolName, tools)))
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names(frozenset({"git", "time"}))
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet(["git", "time"])
+
+
+@pytest.fixture
+def router(fleet: Fleet, names: Names) -> Router:
+    names.update("git", listing("git", "log", "show", LONG, "ls/tree", "_odd"))
+    hold(fleet, "git")
+    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names)
+
+
+def hold(fleet: Fleet, server: str, state: State = "ready", **facts: object) -> None:
+    fleet.update("w1", Worker("w1", {server: Held(state, time.time(), **facts)}))  # type: ignore[arg-type]
+
+
+def soon() -> float:
+    return time.time() + 10
+
+
+def test_a_tool_goes_to_the_connectors_of_its_server_under_its_own_name(router: Router) -> None:
+    request = ExecuteTool("git__log", soon(), PARAMS, ANN, IDE, progress=True)
+    wanted = Call("git", "tools/call", request.deadline, PARAMS, "log", ANN, IDE, progress=True)
+    assert router.route(request) == ("nexus.v1.call.git", wanted)
+
+
+@pytest.mark.parametrize("tool", [LONG, "ls/tree", "_odd"])
+def test_a_shortened_or_odd_name_leads_to_the_tool_it_stands_for(router: Router, tool: str) -> None:
+    _, call = router.route(ExecuteTool(naming.exposed("git", tool), soon()))
+    assert isinstance(call, Call)
+    assert (call.server, call.tool) == ("git", tool)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["git__nothing", "time__now", "nobody__log", "log", "", "git__", "__", f"git__{LONG}", "git__log\n"],
+)
+def test_a_name_nobody_has_is_resolved_by_the_indexer(router: Router, name: str) -> None:
+    request = ExecuteTool(name, soon(), PARAMS, ANN)
+    assert router.route(request) == ("nexus.v1.search", ResolveTool(name, request.deadline, ANN))
+
+
+def test_names_that_two_tools_share_belong_to_neither(router: Router, names: Names) -> None:
+    collided = naming.exposed("git", "a b")
+    twin = collided.removeprefix("git__")
+    with capture_logs() as logs:
+        names.update("git", listing("git", "a b", twin, "log"))
+    assert naming.exposed("git", twin) == collided
+    assert logs[0]["names"] == [collided]
+    assert isinstance(router.route(ExecuteTool(collided, soon()))[1], ResolveTool)
+    assert isinstance(router.route(ExecuteTool("git__log", soon()))[1], Call)
+
+
+def test_names_follow_the_catalog(router: Router, names: Names) -> None:
+    names.update("git", listing("git", "blame"))
+    assert names.find("git__log") is None
+    assert names.find("git__blame") == ("git", "blame")
+    names.update("git", None)
+    assert names.find("git__blame") is None
+
+
+def test_a_catalog_entry_of_a_server_that_is_not_configured_is_not_there(names: Names) -> None:
+    names.update("old", listing("old", "tool"))
+    names.update("git", listing("old", "tool"))
+    assert names.find("old__tool") is None
+
+
+def test_a_request_to_a_server_is_passed_on_as_it_is(router: Router) -> None:
+    request = CallServer("git", "prompts/get", soon(), PARAMS, ANN, IDE, progress=True)
+    wanted = Call("git", "prompts/get", request.deadline, PARAMS, "", ANN, IDE, progress=True)
+    assert router.route(request) == ("nexus.v1.call.git", wanted)
+
+
+def test_a_notification_is_a_call_that_asks_for_no_answer_of_the_server(router: Router) -> None:
+    request = NotifyServer("git", "notifications/roots/list_changed", soon(), PARAMS, ANN)
+    subject, call = router.route(request)
+    assert isinstance(call, Call)
+    assert (subject, call.method, call.params, call.notify) == (
+        "nexus.v1.call.git", request.method, PARAMS, True,
+    )  # fmt: skip
+
+
+def test_a_search_goes_to_the_indexer_unchanged(router: Router) -> None:
+    request = SearchTools(soon(), "commits", ("log",), 5, ANN)
+    assert router.route(request) == ("nexus.v1.search", request)
+
+
+@pytest.mark.parametrize("server", ["nobody", "", "git.log", "*", ">", "git__log", "x" * 1000, "nexus.v1"])
+def test_a_server_that_is_not_configured_is_unknown_and_becomes_no_subject(
+    router: Router, server: str
+) -> None:
+    for request in (CallServer(server, "ping", soon()), NotifyServer(server, "x", soon())):
+        with pytest.raises(ServerUnknown, match="no such server") as caught:
+            router.route(request)
+        assert caught.value.executed == "no"
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "reason"),
+    [
+        ("failed", {"error": "it exited with 3"}, r"configured, failed \d s ago: it exited with 3"),
+        ("starting", {}, "it is starting"),
+        ("standby", {}, "configured, standby"),
+    ],
+)
+def test_a_server_nobody_holds_is_refused_with_the_reason(
+    router: Router, fleet: Fleet, state: State, facts: dict[str, object], reason: str
+) -> None:
+    hold(fleet, "git", state, **facts)
+    for request in (ExecuteTool("git__log", soon()), CallServer("git", "ping", soon())):
+        with pytest.raises(ServerUnavailable, match=reason) as caught:
+            router.route(request)
+        assert (caught.value.executed, caught.value.data) == ("no", {"server": "git"})
+
+
+def test_without_connectors_that_is_the_reason(router: Router, fleet: Fleet) -> None:
+    fleet.update("w1", None)
+    with pytest.raises(ServerUnavailable, match="no connector is running"):
+        router.route(ExecuteTool("git__log", soon()))
+
+
+def test_a_draining_worker_gets_nothing_more(router: Router, fleet: Fleet) -> None:
+    fleet.update("w1", Worker("w1", {"git": Held("ready", 1.0)}, draining=True))
+    with pytest.raises(ServerUnavailable):
+        router.route(ExecuteTool("git__log", soon()))
+
+
+def test_what_is_past_its_deadline_goes_nowhere(router: Router) -> None:
+    over = time.time() - 0.01
+    for request in (
+        ExecuteTool("git__log", over),
+        ExecuteTool("nobody__log", over),
+        CallServer("git", "ping", over),
+        NotifyServer("git", "x", over),
+        SearchTools(over),
+    ):
+        with pytest.raises(Refused, match="deadline was over") as caught:
+            router.route(request)
+        assert caught.value.executed == "no"
