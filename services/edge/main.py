@@ -17,9 +17,9 @@ from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
 from libs.common import rpc, subjects
-from libs.common.bus import Handler
 from libs.common.codec import UNREADABLE, decoder
 from libs.common.config import Address, Config, parse_address
+from libs.common.connection import Handler
 from libs.common.fleet import Fleet
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import CancelRequest, ClientReply
