@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
@@ -19,6 +21,13 @@ from services.edge.sessions import Sessions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
 from services.edge.transparent import Transparent
+
+
+class Application(FastAPI):
+    """Without FastAPI's layers but the one that answers 404 and 405; `add_middleware` has no effect here."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return ExceptionMiddleware(self.router, self.exception_handlers)
 
 
 def create_app(
@@ -65,7 +74,7 @@ def create_health(catalog: Catalog, settings: Settings) -> FastAPI:
 
 def _bare(settings: Settings) -> FastAPI:
     """No generated documentation, no redirect from `/mcp/` (paths are exact), no telemetry but our own."""
-    return FastAPI(
+    return Application(
         title="Nexus",
         version=settings.version,
         openapi_url=None,
