@@ -46,11 +46,11 @@ class Target:
     """A running gateway. `spawned` is the time of its start, on the monotonic clock."""
 
     url: str
-    pid: int
+    process: subprocess.Popen[bytes]
     spawned: float
 
     def processes(self) -> Processes:
-        return Processes(self.pid)
+        return Processes(self.process.pid)
 
     def wait_healthy(self) -> float:
         """Seconds from spawning to an answer of `/health`."""
@@ -66,6 +66,8 @@ class Target:
                 answer = get(self.url, path)
                 if good(answer):
                     return time.monotonic() - self.spawned
+            if self.process.poll() is not None:
+                raise NotStarted(f"the gateway ended with status {self.process.returncode}")
             time.sleep(PAUSE)
         raise NotStarted(f"{path} of {self.url} was not as wanted within {START_WITHIN:g} s")
 
@@ -101,7 +103,7 @@ def running(servers: dict[str, dict[str, Any]], peer: Peer) -> Iterator[Target]:
         spawned = time.monotonic()
         process = subprocess.Popen(command, cwd=folder, start_new_session=True)
         try:
-            yield Target(peer.url.format_map(places), process.pid, spawned)
+            yield Target(peer.url.format_map(places), process, spawned)
         finally:
             _end(process)
 
