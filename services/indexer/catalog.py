@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import structlog
 from msgspec import Raw, Struct
 
 from libs.common import naming
-from libs.common.codec import decode, raw
+from libs.common.codec import UNREADABLE, decode, raw
 from libs.common.errors import NULL
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import Hit
 from services.indexer.index import Document, Index, parameters
 
 log = structlog.get_logger("catalog")
+
+
+ANYTHING = {"type": "object"}
+"""The schema of a tool that shows none."""
 
 
 class Entry(Struct, frozen=True):
@@ -41,13 +46,11 @@ class Catalog:
 
     def update(self, key: str, listing: Listing | None) -> None:
         """Take one change of the catalog bucket."""
-        if listing is None or listing.server not in self._configured:
+        if listing is None or listing.server != key or key not in self._configured:
             self._entries.pop(key, None)
             self.index.remove(key)
             return
-        tools = {
-            tool["name"]: tool for tool in map(decode, listing.tools) if isinstance(tool.get("name"), str)
-        }
+        tools = {tool["name"]: tool for tool in _named(listing.tools)}
         names, collided = naming.resolve((listing.server, name) for name in tools)
         if collided:
             log.warning("tool names collide and are not offered", server=listing.server, names=collided[:20])
@@ -72,12 +75,24 @@ class Catalog:
         )
 
 
+def _named(tools: Iterable[Raw]) -> Iterator[dict[str, Any]]:
+    """The definitions that are objects with a name."""
+    for each in tools:
+        try:
+            tool = decode(each)
+        except UNREADABLE:
+            continue
+        if isinstance(tool, dict) and isinstance(tool.get("name"), str):
+            yield tool
+
+
 def _entry(server: str, tool: dict[str, Any]) -> Entry:
+    schema = tool.get("inputSchema")
     return Entry(
         server=server,
         title=_title(tool),
         description=_text(tool.get("description")),
-        input_schema=raw(tool.get("inputSchema", {"type": "object"})),
+        input_schema=raw(schema if isinstance(schema, dict) else ANYTHING),
         output_schema=raw(tool["outputSchema"]) if "outputSchema" in tool else NULL,
         annotations=raw(tool["annotations"]) if "annotations" in tool else NULL,
     )

@@ -95,21 +95,38 @@ class Facts:
         self._bucket = bucket
         self._known = known
         self._configured = configured
+        self._written: dict[str, tuple[int, Listing]] = {}
 
     async def on_listed(self, fact: ToolsListed) -> None:
         """Store a listing if it is new; a server that is not configured is ignored."""
-        known = self._known.values.get(fact.server)
-        if fact.server not in self._configured or (known is not None and known.digest == fact.digest):
+        server, listing = fact.server, _listing(fact)
+        if server not in self._configured or _is_same(self._current(server), listing):
             return
-        await self._bucket.put(fact.server, encode(_listing(fact)))
-        log.info("catalog updated", server=fact.server, tools=len(fact.tools))
+        self._written[server] = await self._bucket.put(server, encode(listing)), listing
+        log.info("catalog updated", server=server, tools=len(listing.tools))
+
+    def _current(self, server: str) -> Listing | None:
+        """What the bucket holds: what came back from it, or what we wrote if that has not come back yet."""
+        revision, written = self._written.get(server, (0, None))
+        if revision > self._known.revisions.get(server, 0):
+            return written
+        return self._known.values.get(server)
+
+
+def _is_same(known: Listing | None, listing: Listing) -> bool:
+    """The digest is over the lists alone, whatever their order."""
+    return known is not None and (
+        (known.digest, known.version, known.instructions)
+        == (listing.digest, listing.version, listing.instructions)
+        and (known.capabilities, known.info) == (listing.capabilities, listing.info)
+    )
 
 
 def _listing(fact: ToolsListed) -> Listing:
     return Listing(
         server=fact.server,
         digest=fact.digest,
-        tools=tuple(map(raw, fact.tools)),
+        tools=tuple(raw(tool) for tool in fact.tools if isinstance(tool.get("name"), str)),
         prompts=tuple(map(raw, fact.prompts)),
         resources=tuple(map(raw, fact.resources)),
         templates=tuple(map(raw, fact.templates)),
