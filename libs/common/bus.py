@@ -57,6 +57,7 @@ class Bus:
         self.nats = Connection()
         self._url = url
         self._name = name or f"nexus-{role}"
+        self._echoes: set[asyncio.Future[bytes]] = set()
         self._told = -SAY_EVERY
         self._refused: list[str] = []
         self._closing = False
@@ -111,6 +112,7 @@ class Bus:
         token = f"echo-{secrets.token_hex(6)}"
         echoed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.answers[token] = lambda data: None if echoed.done() else echoed.set_result(data)
+        self._echoes.add(echoed)
         try:
             await self.nats.publish(f"{self.inbox}.{token}", b"!")
             async with asyncio.timeout(timeout):
@@ -119,6 +121,7 @@ class Bus:
             raise BusUnavailable(f"the message bus did not answer within {timeout:g} s") from None
         finally:
             self.answers.pop(token, None)
+            self._echoes.discard(echoed)
         if self._refused:
             raise BusUnavailable(f"the message bus refused: {self._refused.pop()}")
 
@@ -126,21 +129,17 @@ class Bus:
         """Stop new messages on `sub`; returns when every message that had arrived was handled.
 
         nats-py's own `drain` pings past its write buffer, so a message sent before the broker sees the
-        UNSUB would be dropped; the echo of `settled` travels behind it. Without a connection nothing can
-        arrive, and the subscription is only kept from coming back with the next one.
+        UNSUB would be dropped, and waits 10 s for a lost connection; the echo of `settled` does neither.
+        Without a connection the subscription is only kept from coming back with the next one.
         """
         number = sub._id  # noqa: SLF001 - no public call sends UNSUB alone
         try:
-            if not self.connected:
-                await sub.unsubscribe()
-                return
-            await self.nats._send_unsubscribe(number)  # noqa: SLF001 - as above
-            await self.settled()
-            await sub.drain()
-        except BusUnavailable:
-            await sub.unsubscribe()
-            raise
+            if self.connected:
+                await self.nats._send_unsubscribe(number)  # noqa: SLF001 - as above
+                await self.settled()
+                await sub._pending_queue.join()  # noqa: SLF001 - what `drain` itself waits for
         finally:
+            await sub.unsubscribe()
             self.nats.direct.pop(number, None)
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
@@ -178,6 +177,9 @@ class Bus:
             log.info("waiting for the bus", error=text)
 
     async def _on_disconnected(self) -> None:
+        for echoed in self._echoes:
+            if not echoed.done():
+                echoed.set_exception(BusUnavailable("the connection to the message bus was lost"))
         if not self._closing:
             log.warning("bus disconnected")
 

@@ -96,15 +96,32 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
 
 
 async def _live(context: Context, build: Build, stop: asyncio.Event) -> None:
-    pulse = asyncio.create_task(_pulse(context.bus))
+    """Start, serve and drain; a service that is told to stop before it is ready stops starting."""
+    ready = asyncio.Event()
+    tasks = [
+        asyncio.ensure_future(each)
+        for each in (_until_stopped(context, build, ready, stop), stop.wait(), _pulse(context.bus))
+    ]
+    life, stopped, _ = tasks
     try:
-        async with build(context):
-            log.info("ready", worker=context.worker)
-            await stop.wait()
-            log.info("draining")
+        await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():
+            life.cancel()
+        await asyncio.wait({life})
+        if not life.cancelled():
+            life.result()
     finally:
-        pulse.cancel()
-        await asyncio.wait({pulse})
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _until_stopped(context: Context, build: Build, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    async with build(context):
+        ready.set()
+        log.info("ready", worker=context.worker)
+        await stop.wait()
+        log.info("draining")
 
 
 def hide_secrets(value: object) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from libs.common import subjects
 from libs.common.codec import decoder
+from libs.common.errors import BusUnavailable
 from libs.common.facts import Facts, ToolsListed
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Listing
@@ -35,4 +36,5 @@ async def build(context: Context) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await bus.unsubscribe(queries)
+            with suppress(BusUnavailable):
+                await bus.unsubscribe(queries)

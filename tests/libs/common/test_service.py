@@ -129,6 +129,26 @@ async def test_a_service_stops_while_its_bus_is_away(options: Options, broker: B
     assert part.left.is_set()
 
 
+async def test_a_service_that_is_still_starting_stops_when_told(options: Options) -> None:
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def build(context: Context) -> AsyncIterator[None]:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            left.set()
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(service.serve("router", build, options, stop))
+    with anyio.fail_after(5):
+        await entered.wait()
+    await stopped(running, stop)
+    assert left.is_set()
+
+
 async def test_a_service_that_cannot_be_built_leaves_no_connection(options: Options) -> None:
     seen: list[Bus] = []
     before = asyncio.all_tasks()
