@@ -158,7 +158,7 @@ class Gateway:
 
     def left(self) -> list[psutil.Process]:
         """Processes of this gateway that live: seen once, marked, or started with a path of its folder."""
-        return [each for each in {*self._seen, *self._marked()} if _lives(each)]
+        return [each for each in {*self._seen, *self._marked()} if lives(each)]
 
     async def stop(self, number: int = signal.SIGTERM) -> None:
         """Ask it to end, and check that it ended well and completely."""
@@ -240,7 +240,7 @@ async def eventually(
 
 async def gone(processes: list[psutil.Process], within: float) -> None:
     """Wait until none of `processes` runs."""
-    await eventually(lambda: not any(map(_lives, processes)), within, f"still there: {processes}")
+    await eventually(lambda: not any(map(lives, processes)), within, f"still there: {processes}")
 
 
 @contextmanager
@@ -256,7 +256,8 @@ def only(edge: psutil.Process, others: list[psutil.Process]) -> Iterator[None]:
             each.send_signal(signal.SIGCONT)
 
 
-def _lives(process: psutil.Process) -> bool:
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs; one that only waits to be reaped does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
