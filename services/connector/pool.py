@@ -21,6 +21,8 @@ log = structlog.get_logger("pool")
 
 BEAT = 1.0
 """Seconds between two puts of the worker's record."""
+PATIENCE = 1.5
+"""Seconds for one put: what a broker that died has not answered is put again at its successor."""
 
 
 @dataclass(slots=True)
@@ -94,8 +96,9 @@ class Pool:
         """Put the record every second, and at once when it changes; the owner task's body."""
         while True:
             self._changed.clear()
-            with suppress(BusUnavailable):
-                await self._bucket.put(self.worker, encode(self.record()))
+            with suppress(BusUnavailable, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._bucket.put(self.worker, encode(self.record()))
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT):
                     await self._changed.wait()
