@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from typing import Any
 
 import structlog
 
-from libs.common.errors import Failure, NexusError
+from libs.common.errors import Failure, NexusError, WorkerLost
 from services.edge.body import ClientGone, Receive, discard
 from services.edge.era import is_modern
 from services.edge.exchange import Exchange
@@ -63,6 +64,10 @@ class Endpoint:
             await self._serve(exchange, headers)
         except ClientGone:
             raise
+        except asyncio.CancelledError:
+            # Whoever hangs up or cancels is told apart before; this is the end of the time to drain.
+            late = WorkerLost("the gateway stopped before the call was finished; whether it ran is unknown")
+            await _refuse(exchange, late.failure(), [])
         except NexusError as error:
             await _refuse(exchange, error.failure(), error_headers(error))
         except Exception as error:  # noqa: BLE001 (the edge of the task: the log has all, the client a number)
