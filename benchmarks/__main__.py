@@ -72,7 +72,7 @@ def _calls(result: Report, generator: Generator, peer: Peer, given: argparse.Nam
 def _memory(result: Report, target: Target, *, ours: bool) -> Iterator[None]:
     if ours:
         target.wait_ready()
-    result.memory["idle"] = target.processes().memory()
+        result.memory["idle"] = target.processes().memory()
     yield
     result.memory["after load"] = target.processes().memory()
 

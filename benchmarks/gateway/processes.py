@@ -25,13 +25,7 @@ class Processes:
     """A process and all its descendants, but for downstream servers."""
 
     def __init__(self, pid: int) -> None:
-        root = psutil.Process(pid)
-        self._roles: dict[int, str] = {}
-        for each in [root, *root.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                role = _role(each)
-                if role:
-                    self._roles[each.pid] = role
+        self._root = psutil.Process(pid)
 
     def cpu(self) -> Costs:
         """Seconds of CPU each role has used so far."""
@@ -43,9 +37,11 @@ class Processes:
 
     def _by_role(self, figure: Figure, *, largest: bool = False) -> Costs:
         found: dict[str, list[float]] = defaultdict(list)
-        for pid, role in self._roles.items():
+        # Looked up each time: a gateway may start processes when it is called first.
+        for each in [self._root, *self._root.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess, OSError):
-                found[role].append(figure(pid))
+                if role := _role(each):
+                    found[role].append(figure(each.pid))
         return {role: max(values) if largest else sum(values) for role, values in found.items()}
 
 
