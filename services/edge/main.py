@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -15,16 +14,20 @@ import uvicorn
 from fastapi import FastAPI
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
+from pydantic import SecretStr
 
+from libs.common import log as logs
 from libs.common import rpc, subjects
 from libs.common.codec import UNREADABLE, decoder
 from libs.common.config import Address, Config, parse_address
+from libs.common.config.values import key_bytes
 from libs.common.connection import Handler
+from libs.common.errors import ConfigError
 from libs.common.fleet import Fleet
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
-from libs.common.seal import Keyring
+from libs.common.seal import KEY_SIZE, Keyring
 from libs.common.service import Context, snapshots
 from services.edge.app import create_app, create_health
 from services.edge.dispatch import Dispatch
@@ -55,6 +58,7 @@ class HttpServer(uvicorn.Server):
 async def build(context: Context) -> AsyncIterator[None]:
     """Know the fleet, then serve HTTP."""
     bus, config = context.bus, context.config
+    keys = _keys(config)
     fleet = Fleet(config.mcp.servers)
     sessions = Bucket(bus, subjects.SESSIONS, owner=True)
     workers: Snapshot[Worker] = Snapshot(Bucket(bus, subjects.SERVERS, owner=False), decoder(Worker))
@@ -73,7 +77,7 @@ async def build(context: Context) -> AsyncIterator[None]:
             dispatch,
             state,
             settings := _settings(config),
-            _keys(config),
+            keys,
             flights,
             questions,
             standing,
@@ -138,13 +142,26 @@ def _settings(config: Config) -> Settings:
 
 
 def _keys(config: Config) -> Keyring:
-    keys = config.seal.decoded()
-    if not keys:
-        keys = tuple(map(base64.b64decode, filter(None, os.environ.get(KEYS_VARIABLE, "").split(","))))
+    keys = config.seal.decoded() or _handed_down()
     if not keys:
         log.warning("no seal.keys: sessions end with this process and are unknown to other replicas")
         keys = (secrets.token_bytes(32),)
     return Keyring(list(keys))
+
+
+def _handed_down() -> tuple[bytes, ...]:
+    texts = [text for text in os.environ.get(KEYS_VARIABLE, "").split(",") if text]
+    for text in texts:
+        logs.hide(text)
+    try:
+        keys = tuple(key_bytes(SecretStr(text)) for text in texts)
+    except ValueError:
+        keys = (b"",)
+    if any(len(key) != KEY_SIZE for key in keys):
+        raise ConfigError(
+            f"{KEYS_VARIABLE} must hold base64 of {KEY_SIZE} random bytes, or several, comma-separated"
+        )
+    return keys
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -44,7 +45,7 @@ class State:
         self._listings = listings
         self._sessions = sessions
         self._tombstones = tombstones
-        self._own: dict[str, Tombstone] = {}
+        self._own: dict[str, tuple[float, Tombstone]] = {}
         self._configured = frozenset(fleet.configured)
 
     def bus(self) -> Bus:
@@ -69,18 +70,26 @@ class State:
         await self._remember(session, Tombstone(time.time() + ttl, ended=False, note=note))
 
     def _known(self, session: str) -> Tombstone | None:
-        """What was said last, here before it is known everywhere."""
-        elsewhere = self._tombstones.values.get(session)
-        return elsewhere if elsewhere is not None and elsewhere.ended else self._own.get(session, elsewhere)
+        """What was said last; of our own words, those that have not come back from the bucket yet."""
+        everywhere = self._tombstones.values.get(session)
+        revision, own = self._own.get(session, (0.0, None))
+        if own is None or self._tombstones.revisions.get(session, 0) >= revision:
+            return everywhere
+        return everywhere if everywhere is not None and everywhere.ended else own
 
     async def _remember(self, session: str, fact: Tombstone) -> None:
+        if self.tombstoned(session):
+            return
         now = time.time()
-        self._own = {key: own for key, own in self._own.items() if own.until > now}
-        self._own[session] = fact
+        self._own = {key: own for key, own in self._own.items() if own[1].until > now}
+        self._own[session] = (math.inf, fact)
         try:
-            await self._sessions.put(session, encode(fact))
+            revision = await self._sessions.put(session, encode(fact))
         except BusUnavailable as error:
             log.warning("a change of a session is known on this replica only", reason=error.message)
+        else:
+            if self._own.get(session, (0, None))[1] is fact:
+                self._own[session] = (revision, fact)
 
 
 def _status(status: Status) -> ServerStatus:
