@@ -70,7 +70,7 @@ async def _expect_fine(gateway: Gateway) -> None:
 
 async def test_what_a_child_said_last_is_shown_to_operators_only(gateway: Gateway) -> None:
     said = "the database password is wrong"
-    await gateway.until(lambda page: said in page["servers"]["exits"]["error"], 10)
+    await gateway.until(lambda page: said in page["servers"]["exits"]["detail"], 10)
     answer = await execute(gateway.url, "exits__echo")
     assert said not in str(answer)
 
