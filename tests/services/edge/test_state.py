@@ -1,0 +1,149 @@
+"""What replicas know of sessions, servers and the bus, over real buckets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
+from libs.common import subjects
+from libs.common.bus import Bus
+from libs.common.codec import decoder, encode, raw
+from libs.common.fleet import Fleet
+from libs.common.kv import Bucket, Snapshot
+from libs.common.messages.catalog import Held, Listing, Worker
+from libs.common.service import snapshots
+from services.edge.gateway import Note
+from services.edge.state import State, Tombstone
+from tests.broker import Broker
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Replica:
+    bus: Bus
+    fleet: Fleet
+    state: State
+
+
+@asynccontextmanager
+async def replica(broker: Broker) -> AsyncIterator[Replica]:
+    bus = Bus(broker.url, "edge")
+    await bus.connect()
+    fleet = Fleet(["git"])
+    sessions = Bucket(bus, subjects.SESSIONS, owner=True)
+    listings: Snapshot[Listing] = Snapshot(Bucket(bus, subjects.CATALOG, owner=True), decoder(Listing))
+    tombstones: Snapshot[Tombstone] = Snapshot(sessions, decoder(Tombstone))
+    try:
+        async with snapshots(listings, tombstones):
+            yield Replica(bus, fleet, State(bus, fleet, listings, sessions, tombstones))
+    finally:
+        await bus.close()
+
+
+@pytest.fixture
+async def one(broker: Broker) -> AsyncIterator[Replica]:
+    async with replica(broker) as one:
+        yield one
+
+
+@pytest.fixture
+async def two(broker: Broker) -> AsyncIterator[Replica]:
+    async with replica(broker) as two:
+        yield two
+
+
+async def until(true: Callable[[], bool]) -> None:
+    with anyio.fail_after(5):
+        while not true():
+            await anyio.sleep(0.005)
+
+
+async def test_an_ended_session_is_ended_here_at_once_and_elsewhere_soon(one: Replica, two: Replica) -> None:
+    assert not one.state.tombstoned("s1")
+    await one.state.bury("s1", 60)
+    assert one.state.tombstoned("s1")
+    await until(lambda: two.state.tombstoned("s1"))
+    assert not two.state.tombstoned("s2")
+
+
+async def test_a_new_replica_knows_which_sessions_have_ended(one: Replica, broker: Broker) -> None:
+    await one.state.bury("s1", 60)
+    async with replica(broker) as later:
+        assert later.state.tombstoned("s1")
+
+
+async def test_without_a_bus_a_session_ends_on_this_replica_with_a_word(one: Replica, broker: Broker) -> None:
+    broker.stop(kill=True)
+    with capture_logs() as logs, anyio.fail_after(20):
+        await one.state.bury("s1", 60)
+    assert one.state.tombstoned("s1")
+    assert "known on this replica only" in next(
+        log["event"] for log in logs if log["log_level"] == "warning" and "replica" in log["event"]
+    )
+
+
+async def test_what_is_over_is_forgotten_here(one: Replica) -> None:
+    for number in range(10):
+        await one.state.bury(f"s{number}", -1)
+    await one.state.bury("last", 60)
+    assert set(one.state._own) == {"last"}
+
+
+async def test_the_newest_note_counts_wherever_it_was_made(one: Replica, two: Replica) -> None:
+    await one.state.note("s1", Note("debug"), 60)
+    assert one.state.noted("s1") == Note("debug")
+    await until(lambda: two.state.noted("s1") == Note("debug"))
+    await two.state.note("s1", Note("error", ("file:///a",)), 60)
+    await until(lambda: one.state.noted("s1") == Note("error", ("file:///a",)))
+    assert one.state.noted("nobody") == Note()
+    assert not one.state.tombstoned("s1")
+
+
+async def test_a_note_does_not_bring_an_ended_session_back(one: Replica, two: Replica) -> None:
+    await one.state.bury("s1", 60)
+    await one.state.note("s1", Note("debug"), 60)
+    assert one.state.tombstoned("s1")
+    await until(lambda: two.state.tombstoned("s1"))
+    await two.state.note("s1", Note("debug"), 60)
+    assert two.state.tombstoned("s1")
+
+
+async def test_an_end_elsewhere_counts_more_than_a_note_of_our_own(one: Replica, two: Replica) -> None:
+    await one.state.note("s1", Note("debug"), 60)
+    await until(lambda: two.state.noted("s1") == Note("debug"))
+    await two.state.bury("s1", 60)
+    await until(lambda: one.state.tombstoned("s1"))
+
+
+async def test_only_listings_of_configured_servers_are_shown(one: Replica) -> None:
+    bucket = Bucket(one.bus, subjects.CATALOG, owner=True)
+    for server in ("old", "git"):
+        await bucket.put(server, encode(Listing(server, "1", (raw({"name": "log"}),))))
+    await until(lambda: one.state.listing("git") is not None)
+    assert one.state.listing("old") is None
+
+
+async def test_every_configured_server_has_a_status(one: Replica) -> None:
+    (stopped,) = one.state.servers()
+    assert (stopped.name, stopped.state, stopped.workers) == ("git", "stopped", ())
+    one.fleet.update("w1", Worker("w1", {"git": Held("failed", 1.0, error="it exited", detail="bad flag")}))
+    (failed,) = one.state.servers()
+    assert (failed.state, failed.since, failed.error, failed.detail) == (
+        "failed", 1.0, "it exited", "bad flag",
+    )  # fmt: skip
+    one.fleet.update("w2", Worker("w2", {"git": Held("ready", time.time(), tools=3)}))
+    (ready,) = one.state.servers()
+    assert (ready.state, ready.tools, ready.workers) == ("ready", 3, ("w2",))
+
+
+async def test_the_state_of_the_bus_is_told(one: Replica, broker: Broker) -> None:
+    assert one.state.bus() == "connected"
+    broker.stop(kill=True)
+    await until(lambda: one.state.bus() == "reconnecting")
