@@ -42,6 +42,8 @@ Tell = Callable[[str, Params], Awaitable[None]]
 _PREFIX = "io.modelcontextprotocol/"
 CARRIED = frozenset({"elicitation", "sampling", "roots", "experimental"})
 """Client capabilities that reach a server: what it may then ask for has a way to the client."""
+EXTENSIONS = frozenset({f"{_PREFIX}tasks"})
+"""Of the extensions a client declares, those that reach a server."""
 _UNSUPPORTED = -32022
 
 
@@ -99,7 +101,11 @@ def stamped(params: Params, capabilities: Raw = EMPTY) -> Params:
 @functools.lru_cache(maxsize=256)
 def _stamp(capabilities: bytes) -> dict[str, Raw]:
     """What every request carries; of the client's capabilities, those the gateway can carry."""
-    declared = {key: value for key, value in _members(Raw(capabilities)).items() if key in CARRIED}
+    offered = _members(Raw(capabilities))
+    declared: dict[str, Any] = {key: value for key, value in offered.items() if key in CARRIED}
+    extensions = _members(offered.get("extensions", EMPTY))
+    if carried := {name: value for name, value in extensions.items() if name in EXTENSIONS}:
+        declared["extensions"] = carried
     return {**_STAMP, f"{_PREFIX}clientCapabilities": codec.raw(declared)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from msgspec import Raw, ValidationError, convert
@@ -41,6 +42,10 @@ class Aggregate:
     @property
     def stands(self) -> bool:
         return False
+
+    @property
+    def extensions(self) -> Mapping[str, Raw]:
+        return {}
 
     def describe(self) -> Description:
         return Description(raw({"tools": {}}), self._info, INSTRUCTIONS)

@@ -20,6 +20,7 @@ from services.edge.questions import Questions
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
+from services.edge.tasks import Tickets
 from services.edge.transparent import Transparent
 
 
@@ -52,10 +53,10 @@ def create_app(
         Modern(settings),
         Legacy(gateway, catalog, sessions, flights, questions, standing, settings),
     )
-    aggregate, schemas = Aggregate(gateway, settings), Mirrored()
+    aggregate, schemas, tickets = Aggregate(gateway, settings), Mirrored(), Tickets(keys)
 
     def one(scope: Scope) -> Transparent:
-        return Transparent(scope["path_params"]["server"], gateway, catalog, settings, schemas)
+        return Transparent(scope["path_params"]["server"], gateway, catalog, settings, schemas, tickets)
 
     every = Endpoint(lambda _: aggregate, identify, modern, legacy, settings)
     single = Endpoint(one, identify, modern, legacy, settings)

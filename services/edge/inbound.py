@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         InboundLadderRejection,
         InboundModernRoute,
         classify_inbound_request,
+        decode_header_value,
         find_duplicated_routing_header,
         validate_mcp_param_headers,
     )
@@ -41,6 +42,7 @@ else:
     InboundLadderRejection = _rules.InboundLadderRejection
     InboundModernRoute = _rules.InboundModernRoute
     classify_inbound_request = _rules.classify_inbound_request
+    decode_header_value = _rules.decode_header_value
     find_duplicated_routing_header = _rules.find_duplicated_routing_header
     validate_mcp_param_headers = _rules.validate_mcp_param_headers
 
@@ -50,6 +52,7 @@ __all__ = [
     "InboundLadderRejection",
     "InboundModernRoute",
     "classify_inbound_request",
+    "decode_header_value",
     "find_duplicated_routing_header",
     "validate_mcp_param_headers",
 ]

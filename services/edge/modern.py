@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec import Raw
 
-from libs.common.codec import raw
+from libs.common.codec import members, raw
 from libs.common.errors import (
     NULL,
     CallFailed,
@@ -15,6 +18,7 @@ from libs.common.errors import (
     UnsupportedVersion,
 )
 from libs.common.messages.calls import Client
+from services.edge import tasks
 from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_meta
 from services.edge.era import MODERN
 from services.edge.exchange import Exchange
@@ -66,7 +70,7 @@ class Modern:
 async def _result(exchange: Exchange, message: Message, route: InboundModernRoute) -> Raw:
     surface = exchange.surface
     if message.method == DISCOVER:
-        return discovered(surface.describe())
+        return discovered(surface.describe(), surface.extensions)
     if message.method in _LEGACY_ONLY:
         raise MethodNotFound(f"the method {message.method!r} does not exist in revision {MODERN[0]}")
     token = progress_token(message.params)
@@ -76,7 +80,7 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
             method=message.method,
             params=forwardable(message.params),
             principal=exchange.principal,
-            client=_client(route),
+            client=_client(route, surface.extensions),
             on_event=Relay(exchange.answer.event, token, logs=logs, listening=_listening(message)),
             progress=token is not None,
         )
@@ -87,9 +91,12 @@ def _listening(message: Message) -> Raw | None:
     return message.id if message.method == LISTEN else None
 
 
-def discovered(description: Description) -> Raw:
+def discovered(description: Description, extensions: Mapping[str, Raw]) -> Raw:
     """The result of `server/discover`."""
-    result: dict[str, object] = {"supportedVersions": MODERN, "capabilities": description.capabilities}
+    capabilities = description.capabilities
+    if extensions:
+        capabilities = raw({**members(capabilities), "extensions": extensions})
+    result: dict[str, object] = {"supportedVersions": MODERN, "capabilities": capabilities}
     if description.instructions:
         result["instructions"] = description.instructions
     return raw(result)
@@ -114,12 +121,23 @@ def _check_version(version: str) -> None:
 
 
 def _check_params(exchange: Exchange, message: Message) -> None:
+    if message.method in tasks.METHODS:
+        tasks.check_named(message.params, exchange.headers)
     if message.method == "tools/call":
         schema = exchange.surface.mirrored(message.params.get("name"))
         if schema is not None:
             check_mirrored(schema, message.params, exchange.headers)
 
 
-def _client(route: InboundModernRoute) -> Client:
+def _client(route: InboundModernRoute, extensions: Mapping[str, Raw]) -> Client:
     info = NULL if route.client_info is None else raw(route.client_info)
-    return Client(route.protocol_version, raw(route.client_capabilities), info)
+    capabilities: Mapping[str, Any] = route.client_capabilities
+    if "extensions" in capabilities:
+        capabilities = {**capabilities, "extensions": _shared(capabilities["extensions"], extensions)}
+    return Client(route.protocol_version, raw(capabilities), info)
+
+
+def _shared(declared: object, carried: Mapping[str, Raw]) -> dict[str, Any]:
+    """What both ends know and the path brings across."""
+    known = declared.items() if isinstance(declared, dict) else ()
+    return {name: settings for name, settings in known if name in carried}

@@ -85,7 +85,7 @@ def _declared(params: dict[str, Any]) -> tuple[Raw, Raw]:
     capabilities, info = params.get("capabilities", {}), params.get("clientInfo", {})
     if not isinstance(capabilities, dict) or not isinstance(info, dict):
         raise InvalidParams('"capabilities" and "clientInfo" must be objects')
-    encoded = raw(capabilities)
+    encoded = raw({name: value for name, value in capabilities.items() if name != "extensions"})
     if len(bytes(encoded)) > CAPABILITIES_MAX:
         raise InvalidParams(f'"capabilities" may have at most {CAPABILITIES_MAX} bytes')
     kept = {key: str(info[key])[:INFO_MAX] for key in _INFO if key in info}

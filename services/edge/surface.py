@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +49,11 @@ class Surface(Protocol):
     @property
     def stands(self) -> bool:
         """Whether there is a GET stream for what belongs to no call."""
+        ...
+
+    @property
+    def extensions(self) -> Mapping[str, Raw]:
+        """Extensions that are carried here, with their settings; for modern clients only."""
         ...
 
     def describe(self) -> Description:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import DecodeError, Raw
@@ -14,10 +15,13 @@ from libs.common.identity import Principal
 from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
 from libs.common.naming import is_server
+from services.edge import tasks
+from services.edge.era import MODERN
 from services.edge.gateway import Catalog, Gateway
 from services.edge.params import Mirrored
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
+from services.edge.tasks import Tickets
 
 _CARRIED = ("tools", "prompts", "resources", "completions", "logging")
 _UNSHARED = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
@@ -30,10 +34,17 @@ class Transparent:
     """Introduces the server from what it last said of itself, and passes everything else on."""
 
     def __init__(
-        self, server: str, gateway: Gateway, catalog: Catalog, settings: Settings, schemas: Mirrored
+        self,
+        server: str,
+        gateway: Gateway,
+        catalog: Catalog,
+        settings: Settings,
+        schemas: Mirrored,
+        tickets: Tickets,
     ) -> None:
         self._server = server
         self._schemas = schemas
+        self._tickets = tickets
         self._gateway = gateway
         self._catalog = catalog
         self._settings = settings
@@ -46,6 +57,11 @@ class Transparent:
     @property
     def stands(self) -> bool:
         return True
+
+    @property
+    def extensions(self) -> Mapping[str, Raw]:
+        listing = self._listing()
+        return {} if listing is None else tasks.offered(listing)
 
     def describe(self) -> Description:
         listing = self._listing()
@@ -68,11 +84,30 @@ class Transparent:
         self._check_known()
         if ask.method in _UNSHARED:
             raise MethodNotFound(f"the method {ask.method!r} is not offered here")
+        if ask.client.version not in MODERN:
+            return await self._send(ask, ask.params)
+        if ask.method in tasks.METHODS:
+            return await self._task(ask)
+        params = tasks.unlistened(ask.params) if ask.method == LISTEN else ask.params
+        result = await self._send(ask, params)
+        if not tasks.takes_tasks(ask.client):
+            return result
+        return self._tickets.issue(result, ask.principal, self.route)
+
+    async def _task(self, ask: Ask) -> Raw:
+        if not self.extensions:
+            raise MethodNotFound(f"the method {ask.method!r} is not offered here")
+        tasks.check_declared(ask.client)
+        ticket = ask.params.get("taskId")
+        known = self._tickets.redeem(ticket, ask.principal, self.route)
+        return tasks.renamed(await self._send(ask, {**ask.params, "taskId": known}), ticket)
+
+    async def _send(self, ask: Ask, params: Mapping[str, Any]) -> Raw:
         message = CallServer(
             server=self._server,
             method=ask.method,
             deadline=self._deadline(ask.method),
-            params=raw(ask.params),
+            params=raw(params),
             principal=ask.principal,
             client=ask.client,
             progress=ask.progress,

@@ -59,6 +59,15 @@ def test_a_modern_request_says_who_asks_and_keeps_what_else_it_carried() -> None
     assert decoded(stamped({}))["_meta"].keys() == meta.keys() - {"traceparent"}
 
 
+def test_of_what_a_client_can_do_only_what_is_carried_reaches_the_server() -> None:
+    tasks = PREFIX + "tasks"
+    told = {"roots": {}, "com.example/own": {}, "extensions": {tasks: {"a": 1}, "com.example/other": {}}}
+    meta = decoded(stamped({}, codec.raw(told)))["_meta"]
+    assert meta[PREFIX + "clientCapabilities"] == {"roots": {}, "extensions": {tasks: {"a": 1}}}
+    odd = decoded(stamped({}, codec.raw({"extensions": [1]})))["_meta"]
+    assert odd[PREFIX + "clientCapabilities"] == {}
+
+
 def test_a_legacy_request_has_no_modern_keys_and_keeps_the_rest() -> None:
     meta = codec.raw({"traceparent": "00-1", PREFIX + "logLevel": "debug"})
     assert decoded(stripped({"a": Raw(b"1"), "_meta": meta})) == {"a": 1, "_meta": {"traceparent": "00-1"}}

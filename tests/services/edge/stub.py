@@ -130,6 +130,8 @@ class StubGateway:
             raise DownstreamLost("the server went away")
         if name == "demo__strange":
             return Raw(b'{"content": [ ],  "x-odd": 1.50, "_meta": {"a": 1}, "resultType": "complete"}')
+        if name == "demo__job":
+            return raw({"resultType": "task", "taskId": "t-1", "status": "working"})
         if name == "demo__asks":
             return _asking(decode(params))
         if name == "demo__list":
