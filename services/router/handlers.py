@@ -83,6 +83,8 @@ class Router:
 
     def _execute(self, request: ExecuteTool) -> tuple[str, Call | ResolveTool]:
         found = self._names.find(request.name)
+        if found is None:
+            self._check_listed(request)
         if found is None or not policy.decide(request.principal, *found).allowed:
             return subjects.SEARCH, ResolveTool(request.name, request.deadline, request.principal)
         server, tool = found
@@ -96,6 +98,13 @@ class Router:
             client=request.client,
             progress=request.progress,
         )
+
+    def _check_listed(self, request: ExecuteTool) -> None:
+        """Of a server that has not listed yet nobody can say that it lacks a tool: it is unavailable."""
+        server = self._names.unlisted(request.name)
+        if server and policy.decide(request.principal, server).allowed:
+            self._place(server)
+            raise ServerUnavailable(f'server "{server}" is there, but not its list of tools', server=server)
 
     def _call(self, request: CallServer | NotifyServer) -> tuple[str, Call]:
         server = request.server

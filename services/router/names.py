@@ -43,6 +43,11 @@ class Names:
             log.warning("tool names collide and are not offered", server=key, names=collided[:20])
         self._names[key] = names
 
+    def unlisted(self, name: str) -> str:
+        """The configured server `name` belongs to if it has not listed anything yet; else empty."""
+        server = name.partition(naming.SEPARATOR)[0]
+        return server if server in self._configured and server not in self._names else ""
+
     def find(self, name: str) -> tuple[str, str] | None:
         """(server, its own tool name) of an exposed name."""
         server = name.partition(naming.SEPARATOR)[0]

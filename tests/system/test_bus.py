@@ -63,6 +63,7 @@ async def test_a_lost_bus_fails_calls_at_once_and_a_new_one_is_used(
 ) -> None:
     bus.start()
     async with _gateway(tmp_path, bus) as gateway:
+        await _finds(gateway, "echo")
         bus.stop(kill=kill)
         with anyio.fail_after(5):
             while await _ready(gateway) != 503:

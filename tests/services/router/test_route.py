@@ -76,11 +76,21 @@ def test_a_shortened_or_odd_name_leads_to_the_tool_it_stands_for(router: Router,
 
 @pytest.mark.parametrize(
     "name",
-    ["git__nothing", "time__now", "nobody__log", "log", "", "git__", "__", f"git__{LONG}", "git__log\n"],
+    ["git__nothing", "nobody__log", "log", "", "git__", "__", f"git__{LONG}", "git__log\n"],
 )
 def test_a_name_nobody_has_is_resolved_by_the_indexer(router: Router, name: str) -> None:
     request = ExecuteTool(name, soon(), PARAMS, ANN)
     assert router.route(request) == ("nexus.v1.search", ResolveTool(name, request.deadline, ANN))
+
+
+def test_a_server_that_has_not_listed_yet_is_unavailable_and_not_without_the_tool(
+    router: Router, fleet: Fleet
+) -> None:
+    with pytest.raises(ServerUnavailable, match='no connector holds server "time"'):
+        router.route(ExecuteTool("time__now", soon()))
+    hold(fleet, "time")
+    with pytest.raises(ServerUnavailable, match="not its list of tools"):
+        router.route(ExecuteTool("time__now", soon()))
 
 
 def test_names_that_two_tools_share_belong_to_neither(router: Router, names: Names) -> None:
