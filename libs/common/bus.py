@@ -36,8 +36,8 @@ PENDING_BYTES = 64 * 1024 * 1024
 
 async def abandon(connection: Nats) -> None:
     """Close a connection in whatever state it is; never raises."""
-    # While it reconnects, nats-py's close trips over its own half-made connection, or one closed already.
-    with suppress(nats.errors.Error, OSError, AttributeError, RuntimeError, TimeoutError):
+    # nats-py's close trips over a connection that was never begun, is half made, or closed already.
+    with suppress(nats.errors.Error, OSError, AssertionError, AttributeError, RuntimeError, TimeoutError):
         await connection.close()
 
 
