@@ -7,7 +7,7 @@ UV := $(BIN)/uv --no-config --quiet
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url
 
-.PHONY: run test lint check bench shape clean lock
+.PHONY: run test lint check bench shape conformance clean lock
 
 # With .venv/bin on PATH, where node and the MCP servers of the example are.
 run: .venv/ready $(REAL)/ready | nexus.toml
@@ -61,6 +61,12 @@ deploy/nats/nats.conf: libs/cli/natsconf.py libs/common/grants.py libs/common/su
 	  printf 'NEXUS_SEAL_KEYS=%s\n' "$$(head -c 32 /dev/urandom | base64)"; \
 	} > $@.new && mv $@.new $@
 	@echo "wrote $@, readable by you only"
+
+docs/asyncapi.json: libs/common/facts.py libs/common/asyncapi.py .venv/ready
+	$(BIN)/python -m libs.common.asyncapi > $@
+
+conformance: .venv/ready
+	$(BIN)/python -m tests.conformance $(ARGS)
 
 lock: .venv/ready
 	$(COMPILE) --upgrade --extra dev --output-file requirements.lock pyproject.toml

@@ -74,16 +74,16 @@ async def _run(options: Options, config: Config, scale: dict[str, int], single: 
         else:
             urls = dict.fromkeys(ROLES, options.nats)
         key = os.environ.get(KEYS_VARIABLE) or seal_key(state / "seal.key")
-        address = parse_address(options.listen) if options.listen else config.server.listen_address
-        listener = _listen(address)
-        stack.callback(listener.close)
-        greeting = asyncio.create_task(welcome.greet(listener, config, log_style=options.style))
+        sockets = _listeners(options, config)
+        for listener in sockets:
+            stack.callback(listener.close)
+        greeting = asyncio.create_task(welcome.greet(sockets[0], config, log_style=options.style))
         stack.callback(greeting.cancel)
         if single:
             os.environ[KEYS_VARIABLE] = key
-            return await _in_one_process(options, urls, listener, stop)
+            return await _in_one_process(options, urls, sockets, stop)
         children = [
-            _child(options, role, number, urls[role], listener, key)
+            _child(options, role, number, urls[role], sockets, key)
             for role in ROLES
             for number in range(1, scale[role] + 1)
         ]
@@ -109,7 +109,17 @@ def seal_key(path: Path) -> str:
     return key
 
 
-def _listen(address: Address) -> socket.socket:
+def _listeners(options: Options, config: Config) -> tuple[socket.socket, ...]:
+    """The sockets that all edges share: the endpoint's, and that of a separate health listener."""
+    health = config.server.health
+    endpoint = parse_address(options.listen) if options.listen else config.server.listen_address
+    first = _listen(endpoint)
+    if health.listen is None or not health.enabled:
+        return (first,)
+    return first, _listen(health.listen, "choose another as server.health.listen")
+
+
+def _listen(address: Address, hint: str = "choose another with -l") -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -117,25 +127,27 @@ def _listen(address: Address) -> socket.socket:
         listener.bind((address.host, address.port))
     except OSError as error:
         listener.close()
-        raise SystemExit(f"cannot listen on {address}: {error.strerror}; choose another with -l") from None
+        raise SystemExit(f"cannot listen on {address}: {error.strerror}; {hint}") from None
     listener.listen(1024)
     return listener
 
 
-def _child(options: Options, role: str, number: int, url: str, listener: socket.socket, key: str) -> Child:
+def _child(
+    options: Options, role: str, number: int, url: str, sockets: tuple[socket.socket, ...], key: str
+) -> Child:
     argv = [sys.executable, "-m", "libs.cli.main", role, "--config", str(options.config)]
     argv += ["--log", options.log, "--log-style", options.style]
     env = {"NEXUS_NATS_URL": url, service.WORKER_VARIABLE: f"{role}-{number}"}
     fds: tuple[int, ...] = ()
     if role == "edge":
-        fds = (listener.fileno(),)
-        env[service.SOCKETS_VARIABLE] = str(listener.fileno())
+        fds = tuple(each.fileno() for each in sockets)
+        env[service.SOCKETS_VARIABLE] = ",".join(map(str, fds))
         env[KEYS_VARIABLE] = key
     return Child(role, f"{role}-{number}", tuple(argv), env, fds)
 
 
 async def _in_one_process(
-    options: Options, urls: dict[str, str], listener: socket.socket, stop: asyncio.Event
+    options: Options, urls: dict[str, str], sockets: tuple[socket.socket, ...], stop: asyncio.Event
 ) -> int:
     """All services as tasks of this loop; they drain one after the other, as processes would."""
     stops = {role: asyncio.Event() for role in ROLES}
@@ -144,7 +156,7 @@ async def _in_one_process(
             service.serve(
                 role,
                 importlib.import_module(f"services.{role}.main").build,
-                replace(options, nats=urls[role], sockets=(listener,) if role == "edge" else ()),
+                replace(options, nats=urls[role], sockets=sockets if role == "edge" else ()),
                 stops[role],
             )
         )

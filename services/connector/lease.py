@@ -61,13 +61,18 @@ class Lease:
 
     async def hold(self) -> None:
         """Refresh until the lease is lost; returns then."""
-        while time.monotonic() - self._fresh < FENCE:
-            await asyncio.sleep(REFRESH)
+        while (left := self._left()) > 0:
+            await asyncio.sleep(min(REFRESH, left))
             with suppress(BusUnavailable, TimeoutError):
-                async with asyncio.timeout(REFRESH):
+                # A broker that hangs instead of refusing must not make us outlive the key.
+                async with asyncio.timeout(min(REFRESH, self._left())):
                     if not await self._refresh():
                         return
         log.warning("lease lost: it could not be refreshed", lease=self._key)
+
+    def _left(self) -> float:
+        """Seconds until others may take over, less a margin."""
+        return max(0.0, self._fresh + FENCE - time.monotonic())
 
     async def release(self) -> None:
         """Let the next one have it now; bounded in time."""

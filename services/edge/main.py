@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -167,16 +168,15 @@ def _handed_down() -> tuple[bytes, ...]:
 @asynccontextmanager
 async def serving(apps: list[tuple[FastAPI, Address]], context: Context) -> AsyncIterator[None]:
     """Serve until left; then stop accepting and finish what runs, within the drain timeout."""
-    main, *others = [HttpServer(_uvicorn(app, address, context)) for app, address in apps]
-    sockets = list(context.options.sockets) or None
+    servers = [HttpServer(_uvicorn(app, address, context)) for app, address in apps]
+    inherited = context.options.sockets
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(main.serve(sockets=sockets))
-        for other in others:
-            tasks.create_task(other.serve())
+        for server, handed in itertools.zip_longest(servers, inherited[: len(servers)]):
+            tasks.create_task(server.serve(sockets=None if handed is None else [handed]))
         try:
             yield
         finally:
-            for server in (main, *others):
+            for server in servers:
                 server.should_exit = True
 
 

@@ -74,7 +74,7 @@ async def test_only_an_edge_gets_the_socket_and_the_key(tmp_path: Path) -> None:
     options = Options(tmp_path / "nexus.toml", log="debug", style="json")
     with local._listen(Address("127.0.0.1", 0)) as listener:
         children = {
-            role: local._child(options, role, 2, f"nats://{role}", listener, "the-key")
+            role: local._child(options, role, 2, f"nats://{role}", (listener,), "the-key")
             for role in local.ROLES
         }
         number = listener.fileno()
@@ -94,6 +94,6 @@ async def test_one_process_for_all_ends_with_the_error_of_any(tmp_path: Path) ->
     urls = dict.fromkeys(local.ROLES, "nats://127.0.0.1:1")
     before = asyncio.all_tasks()
     with local._listen(Address("127.0.0.1", 0)) as listener, pytest.raises(ConfigError, match="no such file"):
-        await local._in_one_process(options, urls, listener, asyncio.Event())
+        await local._in_one_process(options, urls, (listener,), asyncio.Event())
     assert asyncio.all_tasks() == before
     assert KEYS_VARIABLE not in os.environ

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -93,6 +94,18 @@ async def test_an_owner_that_lost_the_bus_gives_up_before_others_may_take_over(
         broker.stop(kill=True)
         with anyio.fail_after(LEASE_TTL + 1):
             await one.hold()
+
+
+async def test_an_owner_gives_up_in_time_when_the_broker_hangs(broker: Broker, bus: Bus) -> None:
+    async with lease(bus, "w1") as one:
+        await acquire(one)
+        assert broker.process is not None
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            with anyio.fail_after(LEASE_TTL - 0.5):
+                await one.hold()
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
 
 
 async def test_an_owner_survives_a_broker_that_restarts_without_memory(broker: Broker, bus: Bus) -> None:
