@@ -12,6 +12,7 @@ from libs.common import rpc
 from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call
+from services.connector.logs import LEVEL
 from services.connector.pool import Live, Pool
 from services.connector.session import Params
 
@@ -46,8 +47,24 @@ async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     if call.notify:
         await live.session.notify(call.method, params)
         return EMPTY
-    if call.method == LISTEN and live.opened.era == "legacy":
+    if call.method != LISTEN:
+        return await _overheard(live, call, params, job)
+    if live.opened.era == "legacy":
         return await live.bulletin.listen(params, job.event)
+    return await _ask(live, call, params, job)
+
+
+async def _overheard(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
+    """A call to which log lines without an address may belong."""
+    wants = LEVEL in bytes(params.get("_meta", EMPTY))
+    talk = live.logs.begin(call.principal, job.event if wants else None)
+    try:
+        return await _ask(live, call, params, job)
+    finally:
+        live.logs.end(talk)
+
+
+async def _ask(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     return await live.session.call(
         call.method,
         params,

@@ -91,7 +91,7 @@ class Keeper:
         self._relist = asyncio.Event()
         self._backoff = Backoff()
         self._restarts = 0
-        self._bulletin: Bulletin | None = None
+        self._live: Live | None = None
         self._listening = False
         self._unstored: dict[type[Fact], Fact] = {}
         self._publishing: asyncio.Task[None] | None = None
@@ -183,12 +183,12 @@ class Keeper:
         live = Live(session, opened, listing, Checker(listing), Bulletin(session, now=time.time))
         self._announce(live)
         following = asyncio.create_task(changes.follow(session, opened, self._on_notice))
-        self._bulletin = live.bulletin
+        self._live = live
         try:
             await self._enter(live)
             return await self._watch(live)
         finally:
-            self._bulletin = None
+            self._live = None
             following.cancel()
             await self._leave(live)
 
@@ -293,8 +293,8 @@ class Keeper:
     def _on_notice(self, method: str, message: Raw) -> None:
         if method in CHANGED:
             self._relist.set()
-        if self._bulletin is not None:
-            self._bulletin.post(method, message)
+        if self._live is not None:
+            self._live.hear(method, message)
 
     def _say_ready(self, live: Live) -> None:
         self._say("ready", tools=len(live.listing.tools), kind=live.session.kind, restarts=self._restarts)

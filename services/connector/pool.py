@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec import Raw
 
 from libs.common.codec import encode
 from libs.common.errors import BusUnavailable, ServerUnavailable
@@ -15,6 +16,7 @@ from libs.common.kv import Bucket
 from libs.common.messages.catalog import Held, Listing, State, Worker
 from services.connector.arguments import Checker
 from services.connector.bulletin import Bulletin
+from services.connector.logs import LOGGED, Logs
 from services.connector.session import Opened, Session
 
 log = structlog.get_logger("pool")
@@ -34,7 +36,15 @@ class Live:
     listing: Listing
     checker: Checker
     bulletin: Bulletin
+    logs: Logs = field(default_factory=Logs)
     running: int = field(default=0)
+
+    def hear(self, method: str, message: Raw) -> None:
+        """Pass on what the server told outside of any call."""
+        if method == LOGGED:
+            self.logs.post(message)
+        else:
+            self.bulletin.post(method, message)
 
 
 class Pool:

@@ -100,6 +100,21 @@ async def test_a_notification_reaches_the_child_and_is_answered_when_written(
     assert heard[-1] == "notifications/roots/list_changed"
 
 
+async def test_what_a_child_logs_on_its_pipe_reaches_the_only_call_that_wants_it(
+    connector: Connector, watcher: Watcher, client: rpc.Client
+) -> None:
+    connector.keep(child())
+    await watcher.until(watcher.is_ready)
+    for meta, told in (({"io.modelcontextprotocol/logLevel": "info"}, True), ({}, False)):
+        message = call("tools/call", {"name": "burst", "arguments": {"lines": 3}, "_meta": meta})
+        heard: list[Raw] = []
+        with anyio.fail_after(15):
+            await client.request(
+                subjects.call("child"), message, deadline=message.deadline, on_event=heard.append
+            )
+        assert {decode(each)["method"] for each in heard} == ({"notifications/message"} if told else set())
+
+
 async def test_a_cancel_reaches_the_child(connector: Connector, watcher: Watcher, client: rpc.Client) -> None:
     connector.keep(child())
     await watcher.until(watcher.is_ready)
