@@ -85,27 +85,24 @@ class Bucket:
 
     async def put(self, key: str, value: bytes) -> int:
         """Store `value`; returns the revision."""
-        kv = await self.open()
         with _translated(f"put {key}"):
-            return await kv.put(key, value)
+            return await (await self.open()).put(key, value)
 
     async def swap(self, key: str, value: bytes, revision: int) -> int | None:
         """Store `value` if the key is still at `revision` (0: never there); None if somebody else was first.
 
         A key that was deleted or has expired is at the revision of its marker, and at 0 once that is gone.
         """
-        kv = await self.open()
         with _translated(f"update {key}"):
             try:
-                return await kv.update(key, value, revision)
+                return await (await self.open()).update(key, value, revision)
             except KeyWrongLastSequenceError:
                 return None
 
     async def delete(self, key: str, revision: int = 0) -> None:
         """Remove `key`, if still at `revision` when one is given."""
-        kv = await self.open()
         with _translated(f"delete {key}"), suppress(KeyWrongLastSequenceError):
-            await kv.delete(key, last=revision or None)
+            await (await self.open()).delete(key, last=revision or None)
 
     def _forget(self) -> None:
         self._kv = None
@@ -123,19 +120,31 @@ class Bucket:
 
 
 class _translated:  # noqa: N801 - reads as a statement where it is used
-    """Turn the client library's errors into `BusUnavailable`."""
+    """Turn the client library's errors into `BusUnavailable`, and give back a cancellation it has lost.
+
+    It waits with `asyncio.wait_for`, which before Python 3.12 drops one that comes together with the answer.
+    """
 
     def __init__(self, what: str) -> None:
         self._what = what
+        self._cancels = _cancels()
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if _cancels() > self._cancels and not isinstance(error, asyncio.CancelledError):
+            raise asyncio.CancelledError from error
         if isinstance(error, KeyWrongLastSequenceError):
             return
         if isinstance(error, NatsError | APIError | TimeoutError):
             raise BusUnavailable(f"the message bus did not {self._what}") from error
+
+
+def _cancels() -> int:
+    """How often the running task was told to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 class Snapshot(Generic[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -113,3 +114,15 @@ async def test_a_snapshot_recovers_what_changed_while_the_broker_was_away(broker
                 else:
                     break
         await seen.until({"w2"})
+
+
+async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(bus: Bus) -> None:
+    bucket = Bucket(bus, subjects.SERVERS, owner=True)
+    await bucket.open()
+    for moment in range(400):
+        putting = asyncio.create_task(bucket.put("worker", b"{}"))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        if putting.cancel():
+            await asyncio.wait([putting])
+            assert putting.cancelled()
