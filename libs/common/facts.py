@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common import subjects
 from libs.common.bus import RECONNECT_WAIT, abandon
+from libs.common.cancel import cancellable
 from libs.common.errors import BusUnavailable, ResultTooLarge
 
 log = structlog.get_logger("facts")
@@ -137,7 +138,8 @@ class Facts:
         """
         try:
             async with asyncio.timeout(timeout):
-                await self.broker.publish(fact, fact.subject, stream=subjects.FACT_STREAM)
+                stored = self.broker.publish(fact, fact.subject, stream=subjects.FACT_STREAM)
+                await cancellable(stored)
         except MaxPayloadError:
             raise ResultTooLarge(f"{fact.subject} is larger than the message bus carries") from None
         except (NatsError, APIError, TimeoutError) as error:

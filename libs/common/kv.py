@@ -17,6 +17,7 @@ from nats.js.kv import KeyValue
 
 from libs.common import subjects
 from libs.common.bus import Bus
+from libs.common.cancel import cancellable
 from libs.common.codec import UNREADABLE
 from libs.common.errors import BusUnavailable
 
@@ -85,24 +86,27 @@ class Bucket:
 
     async def put(self, key: str, value: bytes) -> int:
         """Store `value`; returns the revision."""
+        kv = await self.open()
         with _translated(f"put {key}"):
-            return await (await self.open()).put(key, value)
+            return await cancellable(kv.put(key, value))
 
     async def swap(self, key: str, value: bytes, revision: int) -> int | None:
         """Store `value` if the key is still at `revision` (0: never there); None if somebody else was first.
 
         A key that was deleted or has expired is at the revision of its marker, and at 0 once that is gone.
         """
+        kv = await self.open()
         with _translated(f"update {key}"):
             try:
-                return await (await self.open()).update(key, value, revision)
+                return await cancellable(kv.update(key, value, revision))
             except KeyWrongLastSequenceError:
                 return None
 
     async def delete(self, key: str, revision: int = 0) -> None:
         """Remove `key`, if still at `revision` when one is given."""
+        kv = await self.open()
         with _translated(f"delete {key}"), suppress(KeyWrongLastSequenceError):
-            await (await self.open()).delete(key, last=revision or None)
+            await cancellable(kv.delete(key, last=revision or None))
 
     def _forget(self) -> None:
         self._kv = None
@@ -111,8 +115,8 @@ class Bucket:
         js = self._bus.jetstream()
         try:
             if self._owner:
-                return await js.create_key_value(self.spec.config())
-            return await js.key_value(self.spec.name)
+                return await cancellable(js.create_key_value(self.spec.config()))
+            return await cancellable(js.key_value(self.spec.name))
         except (BucketNotFoundError, NatsError, APIError, TimeoutError) as error:
             log.debug("bucket not there yet", bucket=self.spec.name, error=str(error))
             await asyncio.sleep(RETRY)
@@ -120,31 +124,19 @@ class Bucket:
 
 
 class _translated:  # noqa: N801 - reads as a statement where it is used
-    """Turn the client library's errors into `BusUnavailable`, and give back a cancellation it has lost.
-
-    It waits with `asyncio.wait_for`, which before Python 3.12 drops one that comes together with the answer.
-    """
+    """Turn the client library's errors into `BusUnavailable`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._cancels = _cancels()
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if _cancels() > self._cancels and not isinstance(error, asyncio.CancelledError):
-            raise asyncio.CancelledError from error
         if isinstance(error, KeyWrongLastSequenceError):
             return
         if isinstance(error, NatsError | APIError | TimeoutError):
             raise BusUnavailable(f"the message bus did not {self._what}") from error
-
-
-def _cancels() -> int:
-    """How often the running task was told to end."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
 
 
 class Snapshot(Generic[T]):
@@ -181,7 +173,7 @@ class Snapshot(Generic[T]):
     async def _watch(self) -> None:
         """Follow the bucket until the connection was renewed."""
         kv = await self._bucket.open()
-        watcher = await kv.watchall()
+        watcher = await cancellable(kv.watchall())
         self._watcher = watcher
         seen: set[str] = set()
         try:
