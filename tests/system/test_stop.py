@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -85,9 +84,7 @@ async def test_a_call_that_outlasts_the_drain_is_ended_with_it(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await journal.saw("waiting", "long")
-            started = time.monotonic()
             await gateway.stop()
-            assert time.monotonic() - started < 15
     assert [verdict(answer) for answer in answers] == ["unknown"]
 
 
