@@ -83,7 +83,7 @@ async def test_no_call_fails_while_a_role_is_restarted_one_by_one(
 async def _asked(client: httpx.AsyncClient, url: str, params: Message) -> httpx.Response:
     """The response, asked for once more where an idle connection was closed as the request was on its way.
 
-    Any server that ends may do that to a kept connection, and clients of HTTP/1.1 expect it (RFC 9112 §9.3.1).
+    Any server that ends may do that to a kept connection; HTTP/1.1 clients expect it (RFC 9112 §9.3.1).
     """
     try:
         return await ask(client, url, "tools/call", params)
