@@ -85,6 +85,7 @@ class Supervisor:
         try:
             process = await self._start(child)
         except OSError as error:
+            # The sentence says it all: a trace of our own fork would not help.
             log.error("process not started", process=child.name, error=error.strerror)  # noqa: TRY400
             return None
         self._processes[child.name] = process

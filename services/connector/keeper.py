@@ -275,6 +275,7 @@ class Keeper:
             try:
                 await self._store(fact)
             except NexusError as error:
+                # An expected refusal with its reason: a trace would not help.
                 log.error("fact given up", server=self._server.name, reason=error.message)  # noqa: TRY400
             except Exception:
                 log.exception("fact given up", server=self._server.name)
@@ -300,6 +301,7 @@ class Keeper:
         self._say("ready", tools=len(live.listing.tools), kind=live.session.kind, restarts=self._restarts)
 
     def _say(self, state: str, **facts: object) -> None:
+        # The names are those of `Held`, whose fields the checker cannot see through `**`.
         self._parts.pool.say(self._server.name, self._slot, state, **facts)  # type: ignore[arg-type]
 
 

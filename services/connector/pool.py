@@ -85,6 +85,7 @@ class Pool:
         before = self._held.get((server, slot))
         since = before.since if before is not None and before.state == state else time.time()
         known = {"restarts": before.restarts, "kind": before.kind} if before is not None else {}
+        # The names are those of `Held`, whose fields the checker cannot see through `**`.
         self._held[server, slot] = Held(state, since, **{**known, **facts})  # type: ignore[arg-type]
         self._changed.set()
 
