@@ -88,7 +88,7 @@ class Router:
         if found is None or not policy.decide(request.principal, *found).allowed:
             return subjects.SEARCH, ResolveTool(request.name, request.deadline, request.principal)
         server, tool = found
-        return self._place(server), Call(
+        return self._place(server, request.worker), Call(
             server=server,
             method="tools/call",
             deadline=request.deadline,
@@ -110,10 +110,11 @@ class Router:
         server = request.server
         if server not in self._configured or not policy.decide(request.principal, server).allowed:
             raise ServerUnknown("no such server")
-        subject = self._place(server)
         if isinstance(request, NotifyServer):
+            subject = self._place(server)
             call = Call(server, request.method, request.deadline, request.params, notify=True)
         else:
+            subject = self._place(server, request.worker)
             call = Call(
                 server=server,
                 method=request.method,
@@ -125,7 +126,10 @@ class Router:
             )
         return subject, call
 
-    def _place(self, server: str) -> str:
+    def _place(self, server: str, worker: str = "") -> str:
+        """To any connector that holds `server`, or to the `worker` that has begun the call."""
+        if worker:
+            return subjects.worker(worker)
         if not self._fleet.holders(server):
             raise ServerUnavailable(self._fleet.why(server, time.time()), server=server)
         return subjects.call(server)

@@ -59,11 +59,13 @@ LISTING = catalog.Listing(
 MESSAGES: dict[str, tuple[Any, Any]] = {
     "ExecuteTool": (
         calls.Request,
-        calls.ExecuteTool("git__log", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True),
+        calls.ExecuteTool("git__log", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1"),
     ),
     "CallServer": (
         calls.Request,
-        calls.CallServer("git", "prompts/get", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True),
+        calls.CallServer(
+            "git", "prompts/get", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1"
+        ),
     ),
     "NotifyServer": (
         calls.Request,

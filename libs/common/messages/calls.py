@@ -12,6 +12,8 @@ from libs.common.errors import NULL, Failure
 from libs.common.identity import ANONYMOUS, Principal
 
 EMPTY = Raw(b"{}")
+WORKER = "nexus/worker"
+"""In the `_meta` of a result: who holds the call that goes on once the client has answered."""
 
 
 class Client(Struct, frozen=True, omit_defaults=True):
@@ -34,6 +36,8 @@ class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_fi
     client: Client = Client()
     progress: bool = False
     """Whether the client asked for progress events."""
+    worker: str = ""
+    """The connector that holds the call this goes on with; empty for any."""
 
 
 class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
@@ -46,6 +50,7 @@ class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field=
     principal: Principal = ANONYMOUS
     client: Client = Client()
     progress: bool = False
+    worker: str = ""
 
 
 class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):

@@ -53,7 +53,7 @@ class Timed(Protocol):
 
 
 M = TypeVar("M", bound=Timed)
-_cancel: Decoder[CancelCall] = decoder(CancelCall)
+T = TypeVar("T")
 
 
 async def respond(bus: Bus, reply: str, answer: Raw | NexusError) -> None:
@@ -119,6 +119,7 @@ class Server(Generic[M]):
         self._bus = bus
         self.worker = worker
         self._decoder = messages
+        self._direct: Decoder[M | CancelCall] = decoder(CancelCall | messages.type)
         self._handler = handler
         self._limit = limit
         self._jobs: dict[str, Job] = {}
@@ -133,7 +134,7 @@ class Server(Generic[M]):
         return len(self._jobs)
 
     async def start(self) -> None:
-        """Listen for cancels and begin to beat."""
+        """Listen for cancels and for messages to this worker alone, and begin to beat."""
         subject = subjects.worker(self.worker)
         self._subs[subject] = await self._bus.subscribe(subject, self._on_direct)
         self._beats = asyncio.create_task(self._beat(), name="rpc-beats")
@@ -197,13 +198,21 @@ class Server(Generic[M]):
         if refusal is not None:
             await respond(self._bus, msg.reply, refusal)
             return
+        message = await self._read(msg, self._decoder)
+        if message is not None:
+            self._start(message, msg.reply)
+
+    async def _read(self, msg: Msg, messages: Decoder[T]) -> T | None:
         try:
-            message = self._decoder.decode(msg.data)
+            return messages.decode(msg.data)
         except UNREADABLE as error:
             log.warning("unreadable message", subject=msg.subject, error=str(error))
+        if msg.reply:
             await respond(self._bus, msg.reply, InvalidRequest("the message cannot be read by this worker"))
-            return
-        job = Job(self._bus, msg.reply)
+        return None
+
+    def _start(self, message: M, reply: str) -> None:
+        job = Job(self._bus, reply)
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job, message))
 
@@ -241,11 +250,17 @@ class Server(Generic[M]):
             return InternalFault("internal error in the worker; its log has the details")
 
     async def _on_direct(self, msg: Msg) -> None:
-        try:
-            cancel = _cancel.decode(msg.data)
-        except UNREADABLE as error:
-            log.warning("unreadable message", subject=msg.subject, error=str(error))
-            return
+        message = await self._read(msg, self._direct)
+        if isinstance(message, CancelCall):
+            self._cancel(message)
+        elif message is not None and msg.reply:
+            refusal = self._refusal()
+            if refusal is None:
+                self._start(message, msg.reply)
+            else:
+                await respond(self._bus, msg.reply, refusal)
+
+    def _cancel(self, cancel: CancelCall) -> None:
         job = self._jobs.get(cancel.call)
         if job is not None and job.task is not None:
             job.cancelled = True

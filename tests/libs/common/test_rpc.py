@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import anyio
 import pytest
 from msgspec import Raw
 
-from libs.common import rpc
+from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder, raw
 from libs.common.errors import (
@@ -22,7 +23,7 @@ from libs.common.errors import (
     ServerUnavailable,
     WorkerLost,
 )
-from libs.common.messages.calls import Call
+from libs.common.messages.calls import Call, SearchTools
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio
@@ -288,3 +289,30 @@ async def test_an_unreadable_message_is_answered_and_survived(
     for junk in (b"", b"{", b'{"t":"call"}', b"\xff" * 100):
         await bus.publish(SUBJECT, junk, f"{bus.inbox}.junk")
     assert bytes(await ask(client, call())) == b"{}"
+
+
+async def test_a_worker_takes_calls_for_itself_alone(
+    bus: Bus, client: rpc.Client, server: rpc.Server[Call], worker: Worker
+) -> None:
+    direct = subjects.worker("w1")
+    message = call(params={"x": 1})
+    with anyio.fail_after(10):
+        assert bytes(await client.request(direct, message, deadline=message.deadline)) == b'{"x":1}'
+    message = call("wait")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(client.request, direct, message, deadline=message.deadline))
+        with anyio.fail_after(5):
+            await worker.started.wait()
+        tasks.cancel_scope.cancel()
+    with anyio.fail_after(5):
+        await worker.cancelled.wait()
+
+
+async def test_an_unreadable_call_for_one_worker_is_refused_and_harms_nobody(
+    bus: Bus, client: rpc.Client, server: rpc.Server[Call]
+) -> None:
+    await bus.publish(subjects.worker("w1"), b"junk")
+    odd = SearchTools(time.time() + 5)
+    with anyio.fail_after(10), pytest.raises(CallFailed, match="cannot be read"):
+        await client.request(subjects.worker("w1"), odd, deadline=odd.deadline)
+    assert bytes(await ask(client, call(params={"n": 1}))) == b'{"n":1}'

@@ -173,3 +173,11 @@ async def test_a_new_router_knows_the_fleet_before_it_takes_requests(
             assert await ask(client, ExecuteTool("git__log", soon()))
         with pytest.raises(NexusError, match="nobody was there"):
             await ask(client, ExecuteTool("git__log", soon()))
+
+
+async def test_a_call_for_one_worker_reaches_it_or_is_a_proven_no(router: Bus, client: rpc.Client) -> None:
+    answer = await ask(client, CallServer("git", "tools/call", soon(), raw({"x": 1}), worker="w1"))
+    assert answer == {"tool": "", "method": "tools/call", "params": {"x": 1}}
+    with pytest.raises(CallFailed, match="nobody was there") as caught:
+        await ask(client, CallServer("git", "tools/call", soon(), worker="w9"))
+    assert caught.value.executed == "no"

@@ -190,3 +190,18 @@ def test_what_is_past_its_deadline_goes_nowhere(router: Router) -> None:
         with pytest.raises(Refused, match="deadline was over") as caught:
             router.route(request)
         assert caught.value.executed == "no"
+
+
+def test_what_goes_on_with_a_call_goes_to_the_worker_that_holds_it(router: Router, names: Names) -> None:
+    subject, call = router.route(ExecuteTool("git__log", soon(), worker="w9"))
+    assert isinstance(call, Call)
+    assert (subject, call.tool) == ("nexus.v1.worker.w9", "log")
+    names.update("time", listing("time", "now"))
+    for server in ("git", "time"):
+        subject, _ = router.route(CallServer(server, "tools/call", soon(), worker="w9"))
+        assert subject == "nexus.v1.worker.w9"
+
+
+def test_a_worker_is_no_way_around_the_decision_who_may_call(router: Router) -> None:
+    with pytest.raises(ServerUnknown):
+        router.route(CallServer("nobody", "tools/call", soon(), worker="w9"))
