@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from pydantic import SecretStr
 
@@ -10,7 +10,7 @@ from libs.common.config import HttpServer, InsertHeader
 from libs.common.errors import ServerUnavailable
 from services.connector import headers
 from services.connector.http import HttpSession, NotSpoken
-from services.connector.jsonrpc import Question, decline
+from services.connector.questions import Asked, decline
 from services.connector.session import Notice, Opened
 from services.connector.sse import SseSession
 
@@ -22,7 +22,7 @@ async def connect(
     on_notice: Notice,
     rules: Iterable[InsertHeader] = (),
     *,
-    on_question: Callable[[Question], None] = decline,
+    on_question: Asked = decline,
     token: SecretStr | None = None,
 ) -> tuple[HttpKind, Opened]:
     """An open session with `server`. `rules` come before its own; `token` takes the place of its own.

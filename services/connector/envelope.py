@@ -12,14 +12,13 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from libs.common import codec
 from libs.common.errors import NULL, DownstreamError, NexusError, ResultInvalid
+from services.connector.questions import Id
 from services.connector.session import Params
 
 FRAGMENT = 512
 """Bytes of each end of a discarded message that are enough to find its id."""
 ABSENT = Raw(b"")
 SUBSCRIPTION = b"io.modelcontextprotocol/subscriptionId"
-
-Id = int | str | float | None
 
 _OPENING = re.compile(
     rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?(?:"id"\s*:\s*(\d{1,18})\s*,\s*)?'

@@ -21,10 +21,10 @@ from libs.common.errors import (
 )
 from services.connector import envelope, listener, replies
 from services.connector.client import HttpClient, Response, whole
-from services.connector.envelope import Id
 from services.connector.events import EventParser
 from services.connector.headers import Headers
-from services.connector.jsonrpc import PROGRESS, Question
+from services.connector.jsonrpc import PROGRESS
+from services.connector.questions import Asked, Id, Question
 from services.connector.session import Era, EventSink, Notice
 
 ERROR_MAX = 64 * 1024
@@ -53,6 +53,8 @@ class Request:
     era: Era
     message: bytes
     headers: Headers
+    on_question: Asked | None = None
+    """Hears what the server asks on the stream of this request."""
 
 
 class Exchange:
@@ -65,7 +67,7 @@ class Exchange:
         self,
         client: HttpClient,
         on_notice: Notice,
-        ask: Callable[[Question], None],
+        ask: Asked,
         reply: Callable[[bytes], None],
     ) -> None:
         self.bound: Headers = {}
@@ -185,7 +187,7 @@ class Exchange:
         if not envelope.is_text(message):
             return
         if number is not UNSET:
-            self._ask(Question(number, method, Raw(message), self._reply))
+            self._ask(Question(number, method, Raw(message), self._reply), request)
         elif method == PROGRESS:
             token = envelope.token(message)
             self._pass_on(token if isinstance(token, int) else None, message)
@@ -199,11 +201,12 @@ class Exchange:
         if sink is not None:
             sink(Raw(message))
 
-    def _ask(self, question: Question) -> None:
+    def _ask(self, question: Question, request: Request | None) -> None:
         if question.method == "ping":
             question.answer(Raw(b"{}"))
         else:
-            self._on_question(question)
+            asked = request.on_question if request is not None else None
+            (asked or self._on_question)(question)
 
 
 def _origin(response: Response) -> str:

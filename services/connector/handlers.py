@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from libs.common import rpc
 from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call
+from services.connector import parking
 from services.connector.logs import LEVEL
+from services.connector.parking import Parking, Work
 from services.connector.pool import Live, Pool
-from services.connector.session import Params
+from services.connector.questions import Asked
+from services.connector.session import EventSink, Params
 
 LISTEN = "subscriptions/listen"
 
@@ -24,53 +28,81 @@ class Calls:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._parking = Parking(pool.worker)
 
     async def handle(self, call: Call, job: rpc.Job) -> Raw:
         """The raw result of one call; arguments that miss the tool's schema are answered here."""
-        live = self._pool.pick(call.server)
         params = _params(call)
+        if parking.resumes(params):
+            return await self._parking.resume(call, params, job)
+        live = self._pool.pick(call.server)
         if call.tool:
             params["name"] = raw(call.tool)
             problems = live.checker.problems(call.tool, params.get("arguments", EMPTY))
             if problems:
                 return _explained(call.tool, problems)
-        live.running += 1
-        try:
-            if call.method == LISTEN:
-                return await _until(self._pool.closing, _run(live, call, params, job))
-            return await _run(live, call, params, job)
-        finally:
-            live.running -= 1
+        if call.method == LISTEN:
+            return await _until(self._pool.closing, _counted(live, _listen(live, call, params, job)))
+        if live.opened.era == "legacy" and not call.notify and parking.answers(call):
+            return await self._parking.begin(call, job, _work(live, call, params))
+        return await _counted(live, _run(live, call, params, job))
+
+    async def close(self) -> None:
+        """Give up what waits for a client: its answer could no longer come here."""
+        await self._parking.close()
+
+
+def _work(live: Live, call: Call, params: Params) -> Work:
+    def work(on_event: EventSink, on_question: Asked, deadline: float) -> Awaitable[Raw]:
+        longer = replace(call, deadline=deadline)
+        return _counted(live, _overheard(live, longer, params, on_event, on_question))
+
+    return work
+
+
+async def _counted(live: Live, work: Coroutine[Any, Any, Raw]) -> Raw:
+    live.running += 1
+    try:
+        return await work
+    finally:
+        live.running -= 1
+
+
+async def _listen(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
+    if live.opened.era == "legacy":
+        return await live.bulletin.listen(params, job.event)
+    return await _ask(live, call, params, job.event)
 
 
 async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     if call.notify:
         await live.session.notify(call.method, params)
         return EMPTY
-    if call.method != LISTEN:
-        return await _overheard(live, call, params, job)
-    if live.opened.era == "legacy":
-        return await live.bulletin.listen(params, job.event)
-    return await _ask(live, call, params, job)
+    return await _overheard(live, call, params, job.event)
 
 
-async def _overheard(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
+async def _overheard(
+    live: Live, call: Call, params: Params, on_event: EventSink, on_question: Asked | None = None
+) -> Raw:
     """A call to which log lines without an address may belong."""
     wants = LEVEL in bytes(params.get("_meta", EMPTY))
-    talk = live.logs.begin(call.principal, job.event if wants else None)
+    talk = live.logs.begin(call.principal, on_event if wants else None)
     try:
-        return await _ask(live, call, params, job)
+        return await _ask(live, call, params, on_event, on_question)
     finally:
         live.logs.end(talk)
 
 
-async def _ask(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
+async def _ask(
+    live: Live, call: Call, params: Params, on_event: EventSink, on_question: Asked | None = None
+) -> Raw:
     return await live.session.call(
         call.method,
         params,
         deadline=call.deadline,
         client=call.client,
-        on_event=job.event,
+        on_event=on_event,
+        on_question=on_question,
         progress=call.progress,
     )
 

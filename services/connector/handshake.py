@@ -61,6 +61,8 @@ _STAMP: dict[str, Raw] = {
     f"{_PREFIX}clientInfo": INFO,
     f"{_PREFIX}clientCapabilities": EMPTY,
 }
+ASKED = codec.raw({"elicitation": {}, "sampling": {}, "roots": {}})
+"""What a legacy server may ask for; whom it cannot be asked of, it is refused."""
 
 
 class _Meta(Struct, rename={"info": f"{_PREFIX}serverInfo"}):
@@ -156,7 +158,7 @@ async def discover(ask: Ask, deadline: float) -> Opened | None:
 
 async def initialize(ask: Ask, tell: Tell, deadline: float) -> Opened:
     """Open a legacy session."""
-    offer: Params = {"protocolVersion": codec.raw(LEGACY[0]), "capabilities": EMPTY, "clientInfo": INFO}
+    offer: Params = {"protocolVersion": codec.raw(LEGACY[0]), "capabilities": ASKED, "clientInfo": INFO}
     try:
         answer = _initialized(await ask("initialize", offer, deadline))
     except msgspec.DecodeError as error:

@@ -19,7 +19,7 @@ from services.connector import envelope, handshake, headers
 from services.connector.client import HttpClient
 from services.connector.exchange import Exchange, Request, SessionGone
 from services.connector.headers import Headers, Mirrors
-from services.connector.jsonrpc import Question, decline
+from services.connector.questions import Asked, decline
 from services.connector.session import Era, EventSink, Notice, Opened, Params
 
 BACKGROUND = 128
@@ -59,7 +59,7 @@ class HttpSession:
         server: HttpServer,
         configured: Headers,
         on_notice: Notice,
-        on_question: Callable[[Question], None] = decline,
+        on_question: Asked = decline,
     ) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._server = server
@@ -101,11 +101,13 @@ class HttpSession:
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        on_question: Asked | None = None,
         progress: bool = True,
     ) -> Raw:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
-        request = self._request(method, params, self._era, progress=progress and on_event is not None)
+        marked = progress and on_event is not None
+        request = self._request(method, params, self._era, on_question, progress=marked)
         if on_event is not None:
             self._exchange.sinks[request.number] = on_event
         try:
@@ -139,11 +141,13 @@ class HttpSession:
         await self._quietly(self._exchange.leave)
         await self._client.close()
 
-    def _request(self, method: str, params: Params, era: Era, *, progress: bool = False) -> Request:
+    def _request(
+        self, method: str, params: Params, era: Era, asked: Asked | None = None, *, progress: bool = False
+    ) -> Request:
         self._last = number = self._last + 1
         message = envelope.request(number, method, params, progress=progress)
         routed = self._routed(method, params) if era == "modern" else {}
-        return Request(number, method, era, message, routed)
+        return Request(number, method, era, message, routed, asked)
 
     def _routed(self, method: str, params: Params) -> Headers:
         routed = headers.routing(handshake.MODERN, method, params)

@@ -25,12 +25,16 @@ from libs.common.errors import (
     ResultTooLarge,
 )
 from services.connector import envelope
-from services.connector.envelope import Envelope, Id
+from services.connector.envelope import Envelope
+from services.connector.questions import Asked, Id, Question, decline
 from services.connector.session import EventSink, Notice, Params
 
 PROGRESS = "notifications/progress"
 PENDING_MAX = 4096
 """Calls in flight on one session; the next one is refused."""
+
+DOUBT = 60.0
+"""Seconds in which a server may still ask for the sake of a call that nobody waits for any more."""
 
 Send = Callable[[bytes], Awaitable[None] | None]
 """Takes one message. Raises `NotSent` or `Overloaded` if not a byte of it will leave.
@@ -47,6 +51,7 @@ class _Pending:
     future: asyncio.Future[Raw]
     method: str
     on_event: EventSink | None
+    on_question: Asked | None = None
     sending: asyncio.Future[None] | None = None
 
     def settle(self, outcome: Raw | NexusError) -> None:
@@ -61,33 +66,6 @@ class _Pending:
         self.settle(DeadlineExceeded(f"the server did not answer {self.method} in time"))
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request of the server to its client; to be answered once, by `answer` or `refuse`."""
-
-    id: Id
-    method: str
-    message: Raw
-    """The whole request, raw."""
-    reply: Callable[[bytes], None]
-
-    def answer(self, result: Raw) -> None:
-        """Send the result; dropped if the session has ended."""
-        self.reply(codec.encode({"jsonrpc": "2.0", "id": self.id, "result": result}))
-
-    def refuse(self, code: int, message: str) -> None:
-        """Send an error; dropped if the session has ended."""
-        error = {"code": code, "message": message}
-        self.reply(codec.encode({"jsonrpc": "2.0", "id": self.id, "error": error}))
-
-
-def decline(question: Question) -> None:
-    """Refuse whatever a server asks: it was told that its client has no capabilities."""
-    question.refuse(
-        -32601, f'this client does not answer "{question.method}": it declared no such capability'
-    )
-
-
 class Multiplexer:
     """Matches answers to calls by minted ids, and progress by minted tokens.
 
@@ -95,14 +73,13 @@ class Multiplexer:
     answers to no call in flight. None of these disturbs a call.
     """
 
-    def __init__(
-        self, send: Send, on_notice: Notice, on_question: Callable[[Question], None] = decline
-    ) -> None:
+    def __init__(self, send: Send, on_notice: Notice, on_question: Asked = decline) -> None:
         self._send = send
         self._on_notice = on_notice
         self._on_question = on_question
         self._pending: dict[Id, _Pending] = {}
         self._sending: set[asyncio.Future[None]] = set()
+        self._abandoned: dict[Id, float] = {}
         self._last = 0
         self._failed = ""
         self.garbage = 0
@@ -121,6 +98,7 @@ class Multiplexer:
         deadline: float,
         on_event: EventSink | None = None,
         *,
+        on_question: Asked | None = None,
         progress: bool = True,
     ) -> Raw:
         """The raw `result`, an object. `deadline` is absolute, seconds since the epoch.
@@ -131,7 +109,7 @@ class Multiplexer:
         self._admit(method, remaining)
         self._last = number = self._last + 1
         loop = asyncio.get_running_loop()
-        pending = self._pending[number] = _Pending(loop.create_future(), method, on_event)
+        pending = self._pending[number] = _Pending(loop.create_future(), method, on_event, on_question)
         timer = loop.call_later(remaining, pending.expire)
         try:
             marked = progress and on_event is not None
@@ -205,9 +183,16 @@ class Multiplexer:
     def _abandon(self, number: int, pending: _Pending, reason: str) -> None:
         if pending.sending is not None:
             pending.sending.cancel()
+        self._doubt(number)
         if not self._failed and pending.method not in _UNCANCELLED:
             params = {"requestId": codec.raw(number), "reason": codec.raw(reason)}
             self._reply(envelope.notification("notifications/cancelled", params))
+
+    def _doubt(self, number: int) -> None:
+        """Until the server has answered this call after all, a question may be for its sake."""
+        self._abandoned[number] = time.monotonic() + DOUBT
+        if len(self._abandoned) > PENDING_MAX:
+            del self._abandoned[next(iter(self._abandoned))]
 
     def _reply(self, message: bytes) -> None:
         with contextlib.suppress(NexusError):
@@ -234,6 +219,7 @@ class Multiplexer:
         if parsed.id is UNSET:
             return False
         self.streak = 0
+        self._abandoned.pop(parsed.id, None)
         pending = self._pending.get(parsed.id)
         if pending is None or pending.future.done():
             self.foreign += 1
@@ -255,7 +241,16 @@ class Multiplexer:
         if question.method == "ping":
             question.answer(Raw(b"{}"))
         else:
-            self._on_question(question)
+            (self._asker() or self._on_question)(question)
+
+    def _asker(self) -> Asked | None:
+        """Whose question it must be: nothing on these streams says it, so only one call may be under way."""
+        now = time.monotonic()
+        self._abandoned = {number: until for number, until in self._abandoned.items() if until > now}
+        if self._abandoned or len(self._pending) != 1:
+            return None
+        (only,) = self._pending.values()
+        return None if only.future.done() else only.on_question
 
     def _spoil(self, message: bytes) -> None:
         batch = envelope.split(message)

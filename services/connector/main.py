@@ -30,7 +30,8 @@ async def build(context: Context) -> AsyncIterator[None]:
     pool = Pool(Bucket(bus, subjects.SERVERS, owner=True), context.worker)
     leases = Bucket(bus, subjects.LEASES, owner=True)
     owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
-    calls: rpc.Server[Call] = rpc.Server(bus, context.worker, decoder(Call), Calls(pool).handle)
+    answering = Calls(pool)
+    calls: rpc.Server[Call] = rpc.Server(bus, context.worker, decoder(Call), answering.handle)
     await calls.start()
     async with Facts(context.nats_url, context.role) as facts, snapshots(owners):
         parts = Parts(pool, calls, facts, connector(config), config.mcp.relist_interval)
@@ -47,6 +48,7 @@ async def build(context: Context) -> AsyncIterator[None]:
                 yield
             finally:
                 pool.drain()
+                await answering.close()
                 await calls.drain(config.server.drain_timeout)
                 for task in (*keepers, beat):
                     task.cancel()

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from libs.common.errors import NULL
 from libs.common.messages.calls import EMPTY, Client
+from services.connector.questions import Asked
 
 Era = Literal["modern", "legacy"]
 Params = dict[str, Raw]
@@ -58,12 +59,14 @@ class Session(Protocol):
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        on_question: Asked | None = None,
         progress: bool = True,
     ) -> Raw:
         """The raw `result` of one request. Cancelling the task tells the server to stop.
 
         `deadline` is absolute, seconds since the epoch. `client` is who asks, for servers that want to know.
         `on_event` hears what belongs to the call; with `progress` a token is minted, so that progress does.
+        `on_question` hears what the server asks for its sake where that is beyond doubt, else it is refused.
         """
         ...
 

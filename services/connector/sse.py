@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 
 from msgspec import Raw
 from yarl import URL
@@ -16,8 +16,9 @@ from services.connector import handshake, replies
 from services.connector.client import HttpClient, Response
 from services.connector.events import Event, EventParser
 from services.connector.headers import Headers
-from services.connector.jsonrpc import Multiplexer, Question, decline
+from services.connector.jsonrpc import Multiplexer
 from services.connector.listener import offered
+from services.connector.questions import Asked, decline
 from services.connector.session import LINE_MAX, Era, EventSink, Notice, Opened, Params
 
 TAKE = 60.0
@@ -34,7 +35,7 @@ class SseSession:
         server: HttpServer,
         configured: Headers,
         on_notice: Notice,
-        on_question: Callable[[Question], None] = decline,
+        on_question: Asked = decline,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
@@ -73,11 +74,14 @@ class SseSession:
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        on_question: Asked | None = None,
         progress: bool = True,
     ) -> Raw:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
-        return await self._mux.call(method, params, deadline, on_event, progress=progress)
+        return await self._mux.call(
+            method, params, deadline, on_event, on_question=on_question, progress=progress
+        )
 
     async def notify(self, method: str, params: Params) -> None:
         """Send one notification."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from msgspec import Raw
 
@@ -20,8 +20,9 @@ from libs.common.errors import (
 from libs.common.messages.calls import Client
 from services.connector import environment, handshake
 from services.connector.framing import Overlong
-from services.connector.jsonrpc import Multiplexer, Question, decline
+from services.connector.jsonrpc import Multiplexer
 from services.connector.process import Child
+from services.connector.questions import Asked, decline
 from services.connector.session import LINE_MAX, Era, EventSink, Notice, Opened, Params
 from services.connector.stderr import Stderr
 
@@ -34,9 +35,7 @@ class StdioSession:
 
     kind = "stdio"
 
-    def __init__(
-        self, server: StdioServer, on_notice: Notice, on_question: Callable[[Question], None] = decline
-    ) -> None:
+    def __init__(self, server: StdioServer, on_notice: Notice, on_question: Asked = decline) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._server = server
         self._on_notice = on_notice
@@ -83,11 +82,14 @@ class StdioSession:
         deadline: float,
         client: Client,
         on_event: EventSink | None = None,
+        on_question: Asked | None = None,
         progress: bool = True,
     ) -> Raw:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
-        return await self._mux.call(method, params, deadline, on_event, progress=progress)
+        return await self._mux.call(
+            method, params, deadline, on_event, on_question=on_question, progress=progress
+        )
 
     async def notify(self, method: str, params: Params) -> None:
         """Send one notification."""

@@ -23,6 +23,7 @@ from libs.common.errors import (
 )
 from services.connector import jsonrpc
 from services.connector.jsonrpc import Multiplexer
+from services.connector.questions import Question
 
 pytestmark = pytest.mark.anyio
 
@@ -189,6 +190,48 @@ async def test_a_server_s_questions_are_refused_and_its_ping_answered(wire: Wire
     wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
     assert wire.sent[0] == {"jsonrpc": "2.0", "id": "a", "result": {}}
     assert (wire.sent[1]["id"], wire.sent[1]["error"]["code"]) == (5, -32601)
+
+
+async def test_a_question_belongs_to_the_only_call_under_way(wire: Wire) -> None:
+    asked: list[Question] = []
+    first = wire.call(on_question=asked.append)
+    await wire.called()
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
+    asked[0].answer(Raw(b'{"roots":[]}'))
+    assert wire.sent[1] == {"jsonrpc": "2.0", "id": 5, "result": {"roots": []}}
+    second = wire.call()
+    await wire.called(3)
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":6,"method":"roots/list"}')
+    wire.mux.feed(b'{"id":1,"result":{}}')
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":7,"method":"roots/list"}')
+    await first
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":8,"method":"roots/list"}')
+    assert [message["error"]["code"] for message in wire.sent[3:]] == [-32601] * 3
+    wire.mux.feed(b'{"id":2,"result":{}}')
+    await second
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_after_a_cancel_nobody_is_asked_until_the_server_is_done_with_it(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    if not late:
+        monkeypatch.setattr(jsonrpc, "DOUBT", 0.0)
+    asked: list[Question] = []
+    with pytest.raises(DeadlineExceeded):
+        await wire.call(seconds=0.01)
+    call = wire.call(on_question=asked.append)
+    await wire.called(3)
+    question = b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}'
+    if late:
+        wire.mux.feed(question)
+        assert wire.sent[-1]["error"]["code"] == -32601
+        wire.mux.feed(b'{"id":1,"error":{"code":0,"message":"cancelled"}}')
+    wire.mux.feed(question)
+    assert len(asked) == 1
+    wire.mux.feed(b'{"id":2,"result":{}}')
+    await call
 
 
 async def test_an_answer_that_is_discarded_fails_its_call_alone(wire: Wire) -> None:

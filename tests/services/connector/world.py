@@ -122,6 +122,7 @@ class Connector:
     leases: Bucket
     owners: Snapshot[Owner]
     tasks: asyncio.TaskGroup
+    answering: Calls
     keepers: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -146,15 +147,17 @@ async def connecting(broker: Broker, worker: str = "w1", relist: float = NEVER) 
         pool = Pool(Bucket(bus, subjects.SERVERS, owner=True), worker)
         leases = Bucket(bus, subjects.LEASES, owner=True)
         owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
-        calls: rpc.Server[Call] = rpc.Server(bus, worker, decoder(Call), Calls(pool).handle)
+        answering = Calls(pool)
+        calls: rpc.Server[Call] = rpc.Server(bus, worker, decoder(Call), answering.handle)
         await calls.start()
         async with snapshots(owners), asyncio.TaskGroup() as tasks:
             parts = Parts(pool, calls, facts, connector(Config()), relist)
-            made = Connector(bus, parts, leases, owners, tasks)
+            made = Connector(bus, parts, leases, owners, tasks, answering)
             beat = tasks.create_task(pool.beat())
             try:
                 yield made
             finally:
+                await answering.close()
                 await calls.drain(0)
                 for task in (*made.keepers, beat):
                     task.cancel()

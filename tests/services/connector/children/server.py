@@ -82,6 +82,18 @@ def progress(number: int, arguments: dict[str, Any]) -> str:
     return "done"
 
 
+def asked(number: int, method: str) -> dict[str, Any]:
+    stop = cancelled.setdefault(number, threading.Event())
+    send(id=f"ask-{number}", method=method, params={"message": "Who?"})
+    while not stop.is_set():
+        try:
+            return replies.get(timeout=0.02)
+        except queue.Empty:
+            continue
+    stopped.append(number)
+    raise SystemExit
+
+
 def garbage(number: int, arguments: dict[str, Any]) -> str:
     for _ in range(arguments["lines"]):
         write("Listening on port 3000...")
@@ -103,6 +115,8 @@ def run(number: int, name: str, arguments: dict[str, Any]) -> str:
             return "over"
         case "cancelled":
             return str(len(stopped))
+        case "ask" if "methods" in arguments:
+            return json.dumps([asked(number, method) for method in arguments["methods"]])
         case "ask":
             send(id="q1", method="sampling/createMessage", params={})
             send(id="q2", method="ping")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 
 import anyio
@@ -170,6 +171,35 @@ async def test_questions_of_a_legacy_server_are_answered_by_post() -> None:
         told = answers()
     assert told["p"]["result"] == {}
     assert codec.decode(codec.encode(told["q"]["error"]))["code"] == -32601
+
+
+async def test_a_question_on_the_stream_of_a_call_is_for_that_call() -> None:
+    both = asyncio.Barrier(2)
+
+    async def stream(asked: Asked, reply: Reply) -> None:
+        number = asked.message["id"]
+        await reply.events()
+        await both.wait()
+        await reply.event({"jsonrpc": "2.0", "id": f"q{number}", "method": "roots/list"})
+        await peer.until(lambda: f"q{number}" in answers())
+        await reply.event({"jsonrpc": "2.0", "id": number, "result": answers()[f"q{number}"]["result"]})
+        await reply.end()
+
+    def answers() -> dict[str, dict[str, object]]:
+        sent = [asked.message for asked in peer.asked if asked.body and "method" not in asked.message]
+        return {message["id"]: message for message in sent}
+
+    async with serving(legacy(stream)) as peer, opened(peer.url) as session:
+        ask = functools.partial(
+            session.call, "tools/call", {}, deadline=time.time() + 5, client=Client(), progress=False
+        )
+        results = await asyncio.gather(
+            ask(on_question=lambda question: question.answer(codec.raw({"for": "one"}))),
+            ask(on_question=lambda question: question.answer(codec.raw({"for": "two"}))),
+        )
+        offered = peer.messages("initialize")[0]["params"]["capabilities"]
+    assert [codec.decode(result) for result in results] == [{"for": "one"}, {"for": "two"}]
+    assert offered == {"elicitation": {}, "sampling": {}, "roots": {}}
 
 
 async def test_an_error_of_the_server_passes_as_it_came(era: str) -> None:
