@@ -15,6 +15,7 @@ from libs.common.messages.calls import ExecuteTool, SearchTools
 from libs.common.messages.search import ToolsFound
 from libs.common.naming import SEPARATOR
 from services.edge.gateway import Gateway
+from services.edge.parked import Parked
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
 from services.edge.tools import EXECUTE, INSTRUCTIONS, SEARCH, ExecuteArguments, SearchArguments, tool_list
@@ -27,8 +28,9 @@ Arguments = TypeVar("Arguments")
 class Aggregate:
     """Shows two tools and reaches all; nothing else is offered, so nothing else is known."""
 
-    def __init__(self, gateway: Gateway, settings: Settings) -> None:
+    def __init__(self, gateway: Gateway, settings: Settings, parked: Parked) -> None:
         self._gateway = gateway
+        self._parked = parked
         self._settings = settings
         self._structured = settings.structured_content
         self._tools = tool_list(structured=settings.structured_content)
@@ -83,7 +85,8 @@ class Aggregate:
 
     async def _execute(self, ask: Ask) -> Raw:
         wanted = _arguments(ask, ExecuteArguments)
-        rest = {key: value for key, value in ask.params.items() if key != "name"}
+        rest: Mapping[str, Any] = {key: value for key, value in ask.params.items() if key != "name"}
+        worker, rest = self._parked.redeem(rest, ask.principal, self.route)
         message = ExecuteTool(
             name=wanted.name,
             deadline=self._settings.deadline(wanted.name.partition(SEPARATOR)[0]),
@@ -91,8 +94,10 @@ class Aggregate:
             principal=ask.principal,
             client=ask.client,
             progress=ask.progress,
+            worker=worker,
         )
-        return await self._gateway.request(message, on_event=ask.on_event)
+        result = await self._gateway.request(message, on_event=ask.on_event)
+        return self._parked.issue(result, ask.principal, self.route)
 
     async def _search(self, ask: Ask) -> Raw:
         wanted = _arguments(ask, SearchArguments)

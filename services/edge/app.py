@@ -16,6 +16,7 @@ from services.edge.health import health_routes
 from services.edge.legacy import Legacy
 from services.edge.modern import Modern
 from services.edge.params import Mirrored
+from services.edge.parked import Parked
 from services.edge.questions import Questions
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
@@ -53,10 +54,12 @@ def create_app(
         Modern(settings),
         Legacy(gateway, catalog, sessions, flights, questions, standing, settings),
     )
-    aggregate, schemas, tickets = Aggregate(gateway, settings), Mirrored(), Tickets(keys)
+    schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
+    aggregate = Aggregate(gateway, settings, parked)
 
     def one(scope: Scope) -> Transparent:
-        return Transparent(scope["path_params"]["server"], gateway, catalog, settings, schemas, tickets)
+        server = scope["path_params"]["server"]
+        return Transparent(server, gateway, catalog, settings, schemas, tickets, parked)
 
     every = Endpoint(lambda _: aggregate, identify, modern, legacy, settings)
     single = Endpoint(one, identify, modern, legacy, settings)

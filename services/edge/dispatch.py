@@ -12,7 +12,7 @@ from msgspec import Raw
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import encode
-from libs.common.errors import BusUnavailable, NexusError, ServerUnavailable
+from libs.common.errors import BusUnavailable, NexusError, ServerUnavailable, WorkerLost
 from libs.common.fleet import Fleet
 from libs.common.messages.calls import (
     CallServer,
@@ -37,7 +37,8 @@ class Dispatch:
     """`Gateway` over the bus.
 
     What provably was not executed is sent again within its deadline: while nobody holds the server but it is
-    coming back, until somebody does (6 s at most); for any other proven `no`, once.
+    coming back, until somebody does (6 s at most); for any other proven `no`, once. What goes on with a call
+    that one worker holds is sent to nobody else.
     """
 
     def __init__(self, bus: Bus, client: rpc.Client, fleet: Fleet) -> None:
@@ -51,6 +52,8 @@ class Dispatch:
         except NexusError as error:
             if not _proven(error):
                 raise
+            if _bound(message):
+                raise WorkerLost("the worker that held this call is gone") from error
             return await self._again(message, on_event, error)
 
     async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
@@ -110,6 +113,11 @@ class Dispatch:
 def _proven(error: NexusError) -> bool:
     failure = error.failure()
     return failure.retry and failure.executed == "no"
+
+
+def _bound(message: Request) -> bool:
+    """Whether only one worker can take this: it holds the call that goes on."""
+    return isinstance(message, CallServer | ExecuteTool) and message.worker != ""
 
 
 def _nobody(error: NexusError) -> bool:

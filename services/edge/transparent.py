@@ -19,6 +19,7 @@ from services.edge import tasks
 from services.edge.era import MODERN
 from services.edge.gateway import Catalog, Gateway
 from services.edge.params import Mirrored
+from services.edge.parked import Parked
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
 from services.edge.tasks import Tickets
@@ -41,10 +42,12 @@ class Transparent:
         settings: Settings,
         schemas: Mirrored,
         tickets: Tickets,
+        parked: Parked,
     ) -> None:
         self._server = server
         self._schemas = schemas
         self._tickets = tickets
+        self._parked = parked
         self._gateway = gateway
         self._catalog = catalog
         self._settings = settings
@@ -103,6 +106,7 @@ class Transparent:
         return tasks.renamed(await self._send(ask, {**ask.params, "taskId": known}), ticket)
 
     async def _send(self, ask: Ask, params: Mapping[str, Any]) -> Raw:
+        worker, params = self._parked.redeem(params, ask.principal, self.route)
         message = CallServer(
             server=self._server,
             method=ask.method,
@@ -111,8 +115,10 @@ class Transparent:
             principal=ask.principal,
             client=ask.client,
             progress=ask.progress,
+            worker=worker,
         )
-        return await self._gateway.request(message, on_event=ask.on_event)
+        result = await self._gateway.request(message, on_event=ask.on_event)
+        return self._parked.issue(result, ask.principal, self.route)
 
     def _deadline(self, method: str) -> float:
         if method == LISTEN:

@@ -134,6 +134,8 @@ class StubGateway:
             return raw({"resultType": "task", "taskId": "t-1", "status": "working"})
         if name == "demo__asks":
             return _asking(decode(params))
+        if name == "demo__parks":
+            return _parking(decode(params))
         if name == "demo__list":
             return Raw(b"[]")
         return raw({"content": [{"type": "text", "text": f"{name} {decode(params).get('arguments')}"}]})
@@ -181,6 +183,16 @@ def _asking(params: dict[str, Any]) -> Raw:
         return raw({"resultType": "input_required", "inputRequests": questions, "requestState": "s-1"})
     assert params["requestState"] == "s-1"
     return raw({"resultType": "complete", "content": [{"type": "text", "text": encode(answers).decode()}]})
+
+
+def _parking(params: dict[str, Any]) -> Raw:
+    """A tool whose call a connector holds, with one question; then tells what came back."""
+    if "requestState" not in params:
+        wanted = {"q1": {"method": "elicitation/create", "params": {"message": "Who?"}}}
+        held = {"resultType": "input_required", "inputRequests": wanted, "requestState": "held-1"}
+        return raw({**held, "_meta": {"nexus/worker": "w7"}})
+    told = {key: params[key] for key in ("requestState", "inputResponses")}
+    return raw({"resultType": "complete", "content": [{"type": "text", "text": encode(told).decode()}]})
 
 
 def _search(words: str) -> Raw:

@@ -294,3 +294,15 @@ async def test_without_a_bus_calls_are_refused_and_cancels_are_dropped(
     assert caught.value.executed == "no"
     await dispatch.cancel_elsewhere("s1", Raw(b"1"), "")
     await dispatch.reply_elsewhere("e2", ClientReply("s1", "t1"))
+
+
+@pytest.mark.parametrize("error", [DOWN, Draining("going away")])
+async def test_what_one_worker_holds_is_sent_to_nobody_else(
+    dispatch: Dispatch, router: Router, fleet: Fleet, error: NexusError
+) -> None:
+    hold(fleet, "ready")
+    router.answers = [error, DONE]
+    with pytest.raises(WorkerLost, match="the worker that held this call is gone") as caught:
+        await send(dispatch, CallServer("git", "tools/call", time.time() + 5, worker="w1"))
+    assert caught.value.executed == "unknown"
+    assert router.asked == 1
