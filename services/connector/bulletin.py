@@ -71,14 +71,16 @@ class Bulletin:
         if len(self._listeners) >= LISTENERS_MAX:
             raise Overloaded("too many clients listen to this server already; try again later")
         self._last = number = self._last + 1
-        await self._follow(wanted.resource_subscriptions)
-        self._listeners[number] = (wanted, tell)
+        first = self._count(wanted.resource_subscriptions)
         try:
+            for uri in first:
+                await self._ask("resources/subscribe", uri)
+            self._listeners[number] = (wanted, tell)
             honoured = codec.raw({"notifications": wanted, "_meta": {_TAG: 0}})
             tell(_notice("notifications/subscriptions/acknowledged", honoured))
             await asyncio.shield(self._session.lost)
         finally:
-            del self._listeners[number]
+            self._listeners.pop(number, None)
             await asyncio.shield(self._unfollow(wanted.resource_subscriptions))
         return Raw(b"{}")
 
@@ -97,14 +99,14 @@ class Bulletin:
             if _asked(wanted, method, uri):
                 tell(tagged)
 
-    async def _follow(self, uris: Iterable[str]) -> None:
-        for uri in uris:
-            self._followed[uri] += 1
-            if self._followed[uri] == 1:
-                await self._ask("resources/subscribe", uri)
+    def _count(self, uris: Iterable[str]) -> list[str]:
+        """Note one more listener of each; those that had none before."""
+        uris = list(dict.fromkeys(uris))
+        self._followed.update(uris)
+        return [uri for uri in uris if self._followed[uri] == 1]
 
     async def _unfollow(self, uris: Iterable[str]) -> None:
-        for uri in uris:
+        for uri in dict.fromkeys(uris):
             self._followed[uri] -= 1
             if self._followed[uri] <= 0:
                 del self._followed[uri]
