@@ -61,7 +61,7 @@ _STAMP: dict[str, Raw] = {
     f"{_PREFIX}clientInfo": INFO,
     f"{_PREFIX}clientCapabilities": EMPTY,
 }
-ASKED = codec.raw({"elicitation": {}, "sampling": {}, "roots": {}})
+ASKED = codec.raw({"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}})
 """What a legacy server may ask for; whom it cannot be asked of, it is refused."""
 
 

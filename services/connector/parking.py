@@ -33,6 +33,8 @@ QUESTIONS_MAX = 16
 STATE, RESPONSES = "requestState", "inputResponses"
 
 _NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+_URL = "elicitation.url"
+"""What a client declares beside `elicitation` if it can send a person to an address."""
 _ASKING = frozenset({"tools/call", "prompts/get", "resources/read"})
 """The requests that may be answered by a question."""
 _MARK = "nexus-parked."
@@ -154,7 +156,7 @@ class Parking:
 
     def _ask(self, held: _Held, question: Question) -> None:
         crowded = len(self._parked) >= PARKED_MAX or len(held.fresh) + len(held.shown) >= QUESTIONS_MAX
-        if _NEEDS.get(question.method) not in held.offered:
+        if _needed(question) not in held.offered:
             decline(question)
         elif self._closing or crowded:
             question.refuse(-32603, "too many questions wait for an answer")
@@ -204,9 +206,23 @@ def _offered(call: Call) -> frozenset[str]:
     if call.client.capabilities == EMPTY:
         return frozenset()
     try:
-        return frozenset(members(call.client.capabilities)) & frozenset(_NEEDS.values())
+        declared = members(call.client.capabilities)
+        modes = members(declared.get("elicitation", EMPTY))
     except UNREADABLE:
         return frozenset()
+    offered = frozenset(declared) & frozenset(_NEEDS.values())
+    return offered | {_URL} if "url" in modes else offered
+
+
+def _needed(question: Question) -> str | None:
+    """The capability of the client that `question` is for; None if no client can answer it."""
+    try:
+        mode = members(members(question.message).get("params", EMPTY)).get("mode", NULL)
+    except UNREADABLE:
+        return None
+    if question.method == "elicitation/create" and bytes(mode) == b'"url"':
+        return _URL
+    return _NEEDS.get(question.method)
 
 
 def _key(call: Call) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ async def test_a_question_on_the_stream_of_a_call_is_for_that_call() -> None:
         )
         offered = peer.messages("initialize")[0]["params"]["capabilities"]
     assert [codec.decode(result) for result in results] == [{"for": "one"}, {"for": "two"}]
-    assert offered == {"elicitation": {}, "sampling": {}, "roots": {}}
+    assert offered == {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
 
 
 async def test_an_error_of_the_server_passes_as_it_came(era: str) -> None:
