@@ -13,6 +13,7 @@ from libs.common import rpc
 from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call
+from libs.common.trace import NONE
 from services.connector import parking
 from services.connector.logs import LEVEL
 from services.connector.parking import Parking, Work
@@ -121,9 +122,13 @@ async def _until(closing: asyncio.Event, work: Coroutine[Any, Any, Raw]) -> Raw:
 
 def _params(call: Call) -> Params:
     try:
-        return members(call.params)
+        params = members(call.params)
+        if call.trace != NONE:
+            meta = members(params.get("_meta", EMPTY))
+            params["_meta"] = raw({**meta, **call.trace.members()})
     except UNREADABLE:
-        raise InvalidParams("params must be an object") from None
+        raise InvalidParams("params must be an object, and so must its _meta") from None
+    return params
 
 
 def _explained(tool: str, problems: list[str]) -> Raw:

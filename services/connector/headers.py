@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 from pydantic import SecretStr
 
-from libs.common import codec
+from libs.common import codec, trace
 from libs.common.config import InsertHeader
 from services.connector.session import Params
 
@@ -55,6 +55,15 @@ def routing(version: str, method: str, params: Params) -> Headers:
         if isinstance(name, str):
             headers["mcp-name"] = safe(name)
     return headers
+
+
+def traced(params: Params) -> Headers:
+    """The trace context in the `_meta` of a request, for whatever on the way reads headers only."""
+    meta = params.get("_meta")
+    if meta is None or trace.PARENT.encode() not in bytes(meta):
+        return {}
+    known = trace.read(codec.decode(meta), {}).members()
+    return {name: known[name] for name in (trace.PARENT, trace.STATE) if name in known}
 
 
 def mirrors(schema: Raw) -> Mirrors:

@@ -147,7 +147,7 @@ class HttpSession:
         self._last = number = self._last + 1
         message = envelope.request(number, method, params, progress=progress)
         routed = self._routed(method, params) if era == "modern" else {}
-        return Request(number, method, era, message, routed, asked)
+        return Request(number, method, era, message, {**headers.traced(params), **routed}, asked)
 
     def _routed(self, method: str, params: Params) -> Headers:
         routed = headers.routing(handshake.MODERN, method, params)

@@ -95,6 +95,7 @@ class Aggregate:
             client=ask.client,
             progress=ask.progress,
             worker=worker,
+            trace=ask.trace,
         )
         result = await self._gateway.request(message, on_event=ask.on_event)
         return self._parked.issue(result, ask.principal, self.route)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 
+from libs.common import trace
 from libs.common.errors import InvalidParams
+from libs.common.trace import Trace
 
 TOKEN = "progressToken"  # noqa: S105 (a protocol member, not a secret)
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
-_HOP = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, TOKEN})
+_HOP = frozenset(
+    {PROTOCOL_VERSION_META_KEY, CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, TOKEN, *trace.MEMBERS}
+)
 """Members about the hop between client and gateway; the next hop has its own."""
 
 Token = str | int
@@ -37,6 +42,11 @@ def progress_token(params: dict[str, Any]) -> Token | None:
     if isinstance(token, bool) or not isinstance(token, str | int):
         raise InvalidParams(f'the member "_meta.{TOKEN}" must be a string or an integer')
     return token
+
+
+def trace_context(params: dict[str, Any], headers: Mapping[str, str]) -> Trace:
+    """Where the client's request belongs. Raises `InvalidParams` for a `_meta` that is no object."""
+    return trace.read(read_meta(params), headers)
 
 
 def forwardable(params: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from libs.common.errors import (
 )
 from libs.common.messages.calls import ClientReply
 from services.edge.body import check_events
-from services.edge.envelope import LOG_LEVEL, claims_modern, forwardable, progress_token
+from services.edge.envelope import LOG_LEVEL, claims_modern, forwardable, progress_token, trace_context
 from services.edge.era import LEGACY, negotiate
 from services.edge.exchange import Exchange
 from services.edge.flights import Cancelled, Flights
@@ -154,6 +154,7 @@ class Legacy:
             client=session.client(),
             on_event=Relay(exchange.answer.event, token, logs=exchange.surface.logs),
             progress=token is not None,
+            trace=trace_context(message.params, exchange.headers),
         )
 
     async def _set_level(self, message: Message, session: Session) -> Raw:

@@ -19,7 +19,7 @@ from libs.common.errors import (
 )
 from libs.common.messages.calls import Client
 from services.edge import tasks
-from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_meta
+from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_meta, trace_context
 from services.edge.era import MODERN
 from services.edge.exchange import Exchange
 from services.edge.inbound import (
@@ -83,6 +83,7 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
             client=_client(route, surface.extensions),
             on_event=Relay(exchange.answer.event, token, logs=logs, listening=_listening(message)),
             progress=token is not None,
+            trace=trace_context(message.params, exchange.headers),
         )
     )
 

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from libs.common.identity import Principal
 from libs.common.messages.calls import Client
+from libs.common.trace import NONE, Trace
 from services.edge.gateway import OnEvent
 
 
@@ -33,6 +34,7 @@ class Ask:
     client: Client
     on_event: OnEvent
     progress: bool = False
+    trace: Trace = NONE
 
 
 class Surface(Protocol):

@@ -116,6 +116,7 @@ class Transparent:
             client=ask.client,
             progress=ask.progress,
             worker=worker,
+            trace=ask.trace,
         )
         result = await self._gateway.request(message, on_event=ask.on_event)
         return self._parked.issue(result, ask.principal, self.route)

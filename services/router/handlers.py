@@ -97,6 +97,7 @@ class Router:
             principal=request.principal,
             client=request.client,
             progress=request.progress,
+            trace=request.trace,
         )
 
     def _check_listed(self, request: ExecuteTool) -> None:
@@ -123,6 +124,7 @@ class Router:
                 principal=request.principal,
                 client=request.client,
                 progress=request.progress,
+                trace=request.trace,
             )
         return subject, call
 

@@ -10,6 +10,7 @@ from libs.common.errors import Failure
 from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
 from libs.common.messages import calls, catalog, search
+from libs.common.trace import Trace
 from services.connector.lease import Owner
 from services.edge.gateway import Note
 from services.edge.sessions import Session
@@ -19,6 +20,7 @@ PRINCIPAL = Principal("ann", "https://login.example", ("dev", "ops"))
 CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
 DEADLINE = 1800000000.25
+TRACE = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1", "b=2")
 FAILURE = Failure(-31002, "nobody holds it", "unknown", 503, Raw(b'{"server":"git"}'), True, True)
 TOOL = Raw(b'{"name":"log","x-odd":[1.50]}')
 HIT = search.Hit(
@@ -42,6 +44,7 @@ CALL = calls.Call(
     client=CLIENT,
     progress=True,
     notify=True,
+    trace=TRACE,
 )
 LISTING = catalog.Listing(
     server="git",
@@ -59,12 +62,14 @@ LISTING = catalog.Listing(
 MESSAGES: dict[str, tuple[Any, Any]] = {
     "ExecuteTool": (
         calls.Request,
-        calls.ExecuteTool("git__log", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1"),
+        calls.ExecuteTool(
+            "git__log", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1", trace=TRACE
+        ),
     ),
     "CallServer": (
         calls.Request,
         calls.CallServer(
-            "git", "prompts/get", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1"
+            "git", "prompts/get", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1", trace=TRACE
         ),
     ),
     "NotifyServer": (

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from libs.common.errors import NULL, Failure
 from libs.common.identity import ANONYMOUS, Principal
+from libs.common.trace import NONE, Trace
 
 EMPTY = Raw(b"{}")
 WORKER = "nexus/worker"
@@ -38,6 +39,8 @@ class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_fi
     """Whether the client asked for progress events."""
     worker: str = ""
     """The connector that holds the call this goes on with; empty for any."""
+    trace: Trace = NONE
+    """What the request belongs to; valid, and no longer in the `_meta` of `params`."""
 
 
 class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
@@ -51,6 +54,7 @@ class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field=
     client: Client = Client()
     progress: bool = False
     worker: str = ""
+    trace: Trace = NONE
 
 
 class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):
@@ -99,6 +103,7 @@ class Call(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
     client: Client = Client()
     progress: bool = False
     notify: bool = False
+    trace: Trace = NONE
 
 
 class CancelCall(Struct, frozen=True, omit_defaults=True, tag="cancel", tag_field="t"):

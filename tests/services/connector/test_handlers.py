@@ -10,12 +10,14 @@ from pathlib import Path
 import anyio
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import decode, raw
 from libs.common.errors import CallFailed, DeadlineExceeded, NexusError
 from libs.common.messages.calls import Call
+from libs.common.trace import Trace
 from tests.broker import Broker
 from tests.services.connector.parts import child
 from tests.services.connector.world import Connector, Watcher, connecting, lister, tool, use, watching
@@ -50,6 +52,7 @@ async def ask(client: rpc.Client, message: Call) -> Raw:
         return await client.request(subjects.call("child"), message, deadline=message.deadline)
 
 
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STRICT = {
     "type": "object",
     "required": ["city"],
@@ -75,6 +78,18 @@ async def test_arguments_that_miss_the_schema_are_explained_and_nothing_is_run(
     assert await use(client, "executed") == "[]"
     assert await use(client, "forecast", {"city": "Rome"}) == "forecast"
     assert await use(client, "executed") == '["forecast"]'
+
+
+async def test_the_trace_of_a_call_is_written_into_its_meta(
+    connector: Connector, watcher: Watcher, client: rpc.Client
+) -> None:
+    connector.keep(child())
+    await watcher.until(watcher.is_ready)
+    params = {"name": "echo", "arguments": {}, "_meta": {"kept": 1}}
+    traced = replace(call("tools/call", params), trace=Trace(PARENT, baggage="b=2"))
+    result = decode(await ask(client, traced))
+    meta = json.loads(result["content"][0]["text"])["_meta"]
+    assert meta == {"kept": 1, "traceparent": PARENT, "baggage": "b=2"}
 
 
 async def test_a_transparent_call_is_passed_on_with_whatever_it_holds(

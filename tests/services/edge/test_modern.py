@@ -47,7 +47,7 @@ async def test_the_call_carries_who_asks_and_nothing_of_the_clients_hop(edge: Ed
     assert decode(call.params) == {
         "arguments": {"text": "hi"},
         "unknown": True,
-        "_meta": {"traceparent": "00-1", "com.example/x": [1]},
+        "_meta": {"com.example/x": [1]},
     }
 
 

@@ -23,6 +23,7 @@ from libs.common.messages.calls import (
     SearchTools,
 )
 from libs.common.messages.catalog import Held, State, Worker
+from libs.common.trace import Trace
 from services.router.handlers import Router
 from services.router.names import NamedListing, Names, ToolName
 
@@ -59,6 +60,19 @@ def hold(fleet: Fleet, server: str, state: State = "ready", **facts: object) -> 
 
 def soon() -> float:
     return time.time() + 10
+
+
+TRACE = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1", "b=2")
+
+
+def test_the_trace_of_a_request_goes_on_with_its_call(router: Router) -> None:
+    for request in (
+        ExecuteTool("git__log", soon(), trace=TRACE),
+        CallServer("git", "x", soon(), trace=TRACE),
+    ):
+        _, call = router.route(request)
+        assert isinstance(call, Call)
+        assert call.trace == TRACE
 
 
 def test_a_tool_goes_to_the_connectors_of_its_server_under_its_own_name(router: Router) -> None:

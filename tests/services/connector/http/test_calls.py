@@ -100,6 +100,21 @@ async def test_modern_requests_carry_their_headers_and_meta() -> None:
     assert meta["io.modelcontextprotocol/clientCapabilities"] == {}
 
 
+async def test_a_trace_is_repeated_in_the_headers_of_its_request_alone(era: str) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    meta = codec.raw({"traceparent": parent, "tracestate": "a=1", "baggage": "b=2"})
+    odd = codec.raw({"traceparent": "x\r\ny: z"})
+    async with serving(ERAS[era](echo)) as peer, opened(peer.url) as session:
+        for each in ({"_meta": meta}, {"_meta": odd}, {}):
+            params = {"name": codec.raw("echo"), "arguments": codec.raw({"text": "x"}), **each}
+            await session.call("tools/call", params, deadline=time.time() + 5, client=Client())
+    traced, *others = [asked for asked in peer.asked if asked.message.get("method") == "tools/call"]
+    assert (traced.headers["traceparent"], traced.headers["tracestate"]) == (parent, "a=1")
+    assert traced.message["params"]["_meta"]["baggage"] == "b=2"
+    assert "baggage" not in traced.headers
+    assert not any("traceparent" in other.headers for other in others)
+
+
 async def test_legacy_requests_carry_session_and_version() -> None:
     async with serving(legacy(echo)) as peer, opened(peer.url) as session:
         await call(session)
