@@ -23,3 +23,8 @@ ALLOWED = Decision(True, "no rule applies")
 def decide(principal: Principal, server: str, tool: str = "") -> Decision:
     """Whether `principal` may see and use `server`, or `tool` of it."""
     return ALLOWED
+
+
+def personal() -> bool:
+    """Whether answers may differ between callers: by a rule, or because not everybody is let in."""
+    return False

@@ -55,7 +55,7 @@ def create_app(
         Legacy(gateway, catalog, sessions, flights, questions, standing, settings),
     )
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
-    aggregate = Aggregate(gateway, settings, parked)
+    aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked)
 
     def one(scope: Scope) -> Transparent:
         server = scope["path_params"]["server"]

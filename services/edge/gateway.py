@@ -69,6 +69,14 @@ class Catalog(Protocol):
         """Every configured server, sorted by name."""
         ...
 
+    def names(self) -> Sequence[str]:
+        """The names of all configured servers, sorted."""
+        ...
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` whenever a server may list something else; returns what stops that."""
+        ...
+
     def listing(self, server: str) -> Listing | None:
         """What a server last listed; None before its first start."""
         ...

@@ -99,7 +99,7 @@ class Legacy:
         if message.kind != "request" or not isinstance(requested, str):
             raise InvalidParams('initialize is a request with the string "protocolVersion"')
         version = negotiate(requested)
-        described = exchange.surface.describe()
+        described = exchange.surface.describe(exchange.principal)
         token = self._sessions.start(version, message.params, exchange.principal, exchange.surface.route)
         result: dict[str, object] = {
             "protocolVersion": version,

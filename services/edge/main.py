@@ -133,6 +133,8 @@ def _settings(config: Config) -> Settings:
         version=version("nexus-gateway"),
         mcp_path=mcp.path,
         structured_content=mcp.enable_structured_content,
+        expose=mcp.expose,
+        pinned=mcp.pinned,
         call_timeout=mcp.call_timeout,
         timeouts=timeouts,
         max_body_size=server.max_body_size,

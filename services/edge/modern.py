@@ -70,7 +70,7 @@ class Modern:
 async def _result(exchange: Exchange, message: Message, route: InboundModernRoute) -> Raw:
     surface = exchange.surface
     if message.method == DISCOVER:
-        return discovered(surface.describe(), surface.extensions)
+        return discovered(surface.describe(exchange.principal), surface.extensions)
     if message.method in _LEGACY_ONLY:
         raise MethodNotFound(f"the method {message.method!r} does not exist in revision {MODERN[0]}")
     token = progress_token(message.params)
@@ -125,7 +125,7 @@ def _check_params(exchange: Exchange, message: Message) -> None:
     if message.method in tasks.METHODS:
         tasks.check_named(message.params, exchange.headers)
     if message.method == "tools/call":
-        schema = exchange.surface.mirrored(message.params.get("name"))
+        schema = exchange.surface.mirrored(message.params.get("name"), exchange.principal)
         if schema is not None:
             check_mirrored(schema, message.params, exchange.headers)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 MIB = 1024 * 1024
 
@@ -17,6 +18,10 @@ class Settings:
     """This gateway's own, told to clients."""
     mcp_path: str = "/mcp"
     structured_content: bool = True
+    expose: Literal["search", "all"] = "search"
+    """Whether the aggregate lists every tool, or only its own two and the pinned ones."""
+    pinned: tuple[str, ...] = ()
+    """Exposed names of tools that it lists in any case."""
     call_timeout: float = 60.0
     """From a request's arrival to its absolute deadline."""
     timeouts: Mapping[str, float] = field(default_factory=dict)

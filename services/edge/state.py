@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec import Struct
@@ -47,12 +47,25 @@ class State:
         self._tombstones = tombstones
         self._own: dict[str, tuple[float, Tombstone]] = {}
         self._configured = frozenset(fleet.configured)
+        self._watchers: set[Callable[[], None]] = set()
+        listings.listen(self._changed)
 
     def bus(self) -> Bus:
         return "connected" if self._bus.connected else "reconnecting"
 
     def servers(self) -> Sequence[ServerStatus]:
         return [_status(each) for each in self._fleet.statuses()]
+
+    def names(self) -> Sequence[str]:
+        return self._fleet.configured
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._watchers.add(callback)
+        return lambda: self._watchers.discard(callback)
+
+    def _changed(self, server: str, listing: Listing | None) -> None:
+        for callback in list(self._watchers):
+            callback()
 
     def listing(self, server: str) -> Listing | None:
         return self._listings.values.get(server) if server in self._configured else None

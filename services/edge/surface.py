@@ -58,16 +58,19 @@ class Surface(Protocol):
         """Extensions that are carried here, with their settings; for modern clients only."""
         ...
 
-    def describe(self) -> Description:
-        """Raises `NexusError` if there is nothing to introduce."""
+    def describe(self, principal: Principal) -> Description:
+        """What the caller may know of it. Raises `NexusError` if there is nothing to introduce."""
         ...
 
     def info(self) -> Raw | None:
         """The `serverInfo` for the `_meta` of results, if it is known."""
         ...
 
-    def mirrored(self, tool: object) -> Any | None:
-        """The input schema of a tool that wants arguments repeated in `Mcp-Param-*` headers, else None."""
+    def mirrored(self, tool: object, principal: Principal) -> Any | None:
+        """The input schema of a tool that wants arguments repeated in `Mcp-Param-*` headers.
+
+        None for any other, and for one that the caller may not see.
+        """
         ...
 
     async def answer(self, ask: Ask) -> Raw:

@@ -15,13 +15,6 @@ KEYWORDS_MAX = 32
 TEXT_MAX = 1024
 """Characters of a query or a keyword."""
 
-INSTRUCTIONS = (
-    "This server stands in front of many others and shows their tools through two of its own. "
-    f"First call `{SEARCH}` with what you want to do, in your own words. "
-    f"Then call `{EXECUTE}` with the exact name of a tool you found and arguments that fit its input schema. "
-    f"Names you have not seen in a search result do not work: search again instead of guessing."
-)
-
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 
 
@@ -125,7 +118,7 @@ _EXECUTE: dict[str, Any] = {
 }
 
 
-def tool_list(*, structured: bool) -> Raw:
-    """The result of `tools/list`; an output schema is promised only where structured content is sent."""
+def own_tools(*, structured: bool) -> tuple[Raw, Raw]:
+    """Their definitions; an output schema is promised only where structured content is sent."""
     search = {**_SEARCH, "outputSchema": _FOUND} if structured else _SEARCH
-    return raw({"tools": [search, _EXECUTE]})
+    return raw(search), raw(_EXECUTE)

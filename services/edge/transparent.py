@@ -66,7 +66,7 @@ class Transparent:
         listing = self._listing()
         return {} if listing is None else tasks.offered(listing)
 
-    def describe(self) -> Description:
+    def describe(self, principal: Principal) -> Description:
         listing = self._listing()
         if listing is None:
             raise self._unavailable()
@@ -77,7 +77,7 @@ class Transparent:
         listing = self._listing()
         return None if listing is None or listing.info == NULL else listing.info
 
-    def mirrored(self, tool: object) -> Any | None:
+    def mirrored(self, tool: object, principal: Principal) -> Any | None:
         listing = self._listing()
         if listing is None or not isinstance(tool, str):
             return None

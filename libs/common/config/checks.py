@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from libs.common.config.report import Key, Mistake
-from libs.common.naming import is_server
+from libs.common.naming import SEPARATOR, is_server
 
 EXAMPLE = '[mcp.servers.time]\ncmd = ["uvx", "mcp-server-time"]'
 
@@ -17,10 +17,12 @@ _NAME = (
     "no two underscores in a row, none at the end"
 )
 
+_PINNED = "is no tool of a configured server; write its name as `search` shows it: server__tool"
+
 
 def check_document(document: dict[str, Any]) -> list[Mistake]:
     """What is wrong between keys of a resolved document, however wrong its single values are."""
-    return [*_downstreams(document), *_servers(document), *_paths(document)]
+    return [*_downstreams(document), *_pinned(document), *_servers(document), *_paths(document)]
 
 
 def sound_servers(document: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +52,17 @@ def _downstreams(document: dict[str, Any]) -> Iterator[Mistake]:
         yield Mistake(
             _SERVERS, "", problem=f"no downstream server is configured; the smallest one is\n\n{EXAMPLE}\n"
         )
+
+
+def _pinned(document: dict[str, Any]) -> Iterator[Mistake]:
+    mcp, servers = _table(document, "mcp"), list(_table(document, *_SERVERS))
+    pinned = mcp.get("pinned")
+    for number, name in enumerate(pinned if isinstance(pinned, list) else ()):
+        server, _, tool = name.partition(SEPARATOR) if isinstance(name, str) else ("", "", "")
+        if isinstance(name, str) and (not tool or server not in servers):
+            near = get_close_matches(server, servers, n=1)
+            hint = f'did you mean "{near[0]}{SEPARATOR}…"?' if near else None
+            yield Mistake(("mcp", "pinned", number), "", hint=hint, problem=_PINNED)
 
 
 def _servers(document: dict[str, Any]) -> Iterator[Mistake]:

@@ -176,6 +176,8 @@ class Mcp(Table):
     enabled: Flag = True
     path: Route = "/mcp"
     enable_structured_content: Flag = True
+    expose: Literal["search", "all"] = "search"
+    pinned: tuple[str, ...] = ()
     call_timeout: Timeout = 60.0
     relist_interval: Duration = 300.0
     headers: tuple[InsertHeader, ...] = ()

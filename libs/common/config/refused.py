@@ -19,8 +19,6 @@ REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "server.oauth": (_YET, ()),
     "server.rate_limits": (_YET, ()),
     "mcp.downstream_cache": (_YET, ()),
-    "mcp.expose": ('is not supported yet, except for "search"; remove it', ("search",)),
-    "mcp.pinned": ("is not supported yet, except for []; remove it", ([],)),
     "mcp.servers.*.allow": (_YET, ()),
     "mcp.servers.*.auth.type": ("is not supported yet; give auth.token or remove it", ()),
     "mcp.servers.*.deny": (_YET, ()),

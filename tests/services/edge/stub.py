@@ -81,6 +81,7 @@ class StubGateway:
     def __init__(self) -> None:
         self.seen: list[Request] = []
         self.filters: list[dict[str, Any]] = []
+        self.results: dict[str, Raw] = {}
         self.elsewhere: list[tuple[str, Any, str]] = []
         self.replies: list[tuple[str, ClientReply]] = []
         self.started = asyncio.Event()
@@ -100,6 +101,8 @@ class StubGateway:
                 return await self._run(f"{server}__{decode(params)['name']}", params, on_event)
             case CallServer(method="subscriptions/listen", params=params) if on_event is not None:
                 return await self._listen(decode(params)["notifications"], on_event)
+            case CallServer(method=method) if method in self.results:
+                return self.results[method]
             case CallServer(method="tools/list"):
                 return raw({"tools": DEMO.tools, "x-unknown": 1})
             case CallServer(method=method, params=params):
@@ -208,6 +211,10 @@ class StubCatalog:
         self.tombs: dict[str, float] = {}
         self.notes: dict[str, Note] = {}
         self.listings = {"demo": DEMO}
+        self.others = [
+            ServerStatus("late", "failed", since=2.0, error="it exited with 3", detail="its last words")
+        ]
+        self.watchers: set[Callable[[], None]] = set()
 
     def bus(self) -> Bus:
         return self.state
@@ -215,8 +222,21 @@ class StubCatalog:
     def servers(self) -> list[ServerStatus]:
         return [
             ServerStatus("demo", "ready", tools=2, since=1.0, workers=("w1",)),
-            ServerStatus("late", "failed", since=2.0, error="it exited with 3", detail="its last words"),
+            *self.others,
         ]
+
+    def names(self) -> list[str]:
+        return sorted({"demo", "late", *self.listings})
+
+    def watch(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self.watchers.add(callback)
+        return lambda: self.watchers.discard(callback)
+
+    def list(self, listing: Listing) -> None:
+        """A server lists something else from now on."""
+        self.listings[listing.server] = listing
+        for callback in list(self.watchers):
+            callback()
 
     def listing(self, server: str) -> Listing | None:
         return self.listings.get(server)

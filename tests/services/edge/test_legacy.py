@@ -36,7 +36,7 @@ async def test_initialize_introduces_the_aggregate(edge: Edge) -> None:
     assert answer.status_code == 200
     result = answer.json()["result"]
     assert result["serverInfo"] == {"name": "nexus", "version": "1.2.3"}
-    assert result["capabilities"] == {"tools": {}}
+    assert result["capabilities"]["tools"] == {}
     assert "search" in result["instructions"]
     assert answer.headers["mcp-session-id"].isascii()
 

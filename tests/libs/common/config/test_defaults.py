@@ -35,6 +35,8 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             "enabled": True,
             "path": "/mcp",
             "enable_structured_content": True,
+            "expose": "search",
+            "pinned": (),
             "call_timeout": 60.0,
             "relist_interval": 300.0,
             "headers": (),
