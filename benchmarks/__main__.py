@@ -17,13 +17,15 @@ import msgspec
 
 from benchmarks.gateway import report
 from benchmarks.gateway.calls import Bench, Plan, Row
+from benchmarks.gateway.crowd import Stage, crowd
 from benchmarks.gateway.generator import Generator
 from benchmarks.gateway.lookup import Lookup, lookup
 from benchmarks.gateway.processes import Costs
+from benchmarks.gateway.progress import Stretch, progress
 from benchmarks.gateway.startup import Start, start
 from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
 
-PARTS = ("calls", "search", "start")
+PARTS = ("calls", "progress", "crowd", "search", "start")
 QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
 
 
@@ -34,6 +36,8 @@ class Report(msgspec.Struct):
     machine: str
     calls: list[Row] = []
     memory: dict[str, Costs] = {}
+    progress: list[Stretch] = []
+    crowd: list[Stage] = []
     search: list[Lookup] = []
     start: list[Start] = []
 
@@ -49,8 +53,14 @@ def main() -> None:
     with Generator() as generator:
         if "calls" in parts:
             _calls(result, generator, peer, given)
+        if "progress" in parts:
+            _progress(result, generator, given)
         if "search" in parts:
             _search(result, generator, quick=given.quick)
+    if "crowd" in parts:
+        with report.console.status("opening sessions and streams"):
+            result.crowd += crowd(1_000, 100) if given.quick else crowd(10_000, 1_000)
+        report.print_crowd(result.crowd)
     if "start" in parts:
         _start(result, quick=given.quick)
     if given.json:
@@ -66,6 +76,15 @@ def _calls(result: Report, generator: Generator, peer: Peer, given: argparse.Nam
             result.calls += _shown(bench.gateway(target.url, target.processes()))
     report.print_calls(result.calls)
     report.print_memory(result.memory)
+
+
+def _progress(result: Report, generator: Generator, given: argparse.Namespace) -> None:
+    with http(given.era) as url, running({"stdio": stdio(given.era), "http": {"url": url}}, Peer()) as target:
+        target.wait_ready()
+        with report.console.status("measuring progress"):
+            rows = progress(generator, target.url, target.processes(), 2 if given.quick else 3)
+            result.progress += rows
+    report.print_progress(result.progress)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from benchmarks.gateway.traffic import LEGACY, NUMBER, TEXT, Traffic
-from benchmarks.gateway.wire import Parser, Response, WrongAnswer, head, reply
+from benchmarks.gateway.wire import Parser, Response, WrongAnswer, check_events, head, reply
 
 ANSWER_WITHIN = 30.0
 
@@ -102,6 +102,8 @@ class Caller:
         spent = time.perf_counter() - began
         result = reply(response, number)
         wanted = self._traffic.wanted or text
+        if self._traffic.events:
+            check_events(response, self._traffic.events)
         if not result.content or wanted not in result.content[0].text:
             raise WrongAnswer(f"{wanted!r} is not in {result.content[:1]}")
         return spent * 1000

@@ -35,6 +35,10 @@ class Processes:
         """MB of memory of the largest process of each role."""
         return self._by_role(lambda pid: psutil.Process(pid).memory_info().rss / 1e6, largest=True)
 
+    def sockets(self) -> Costs:
+        """Open sockets and files of the process of each role that has the most."""
+        return self._by_role(lambda pid: float(psutil.Process(pid).num_fds()), largest=True)
+
     def _by_role(self, figure: Figure, *, largest: bool = False) -> Costs:
         found: dict[str, list[float]] = defaultdict(list)
         # Looked up each time: a gateway may start processes when it is called first.

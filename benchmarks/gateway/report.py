@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gateway.calls import Row
+from benchmarks.gateway.crowd import Stage
 from benchmarks.gateway.lookup import Lookup
 from benchmarks.gateway.processes import ROLES, Costs
+from benchmarks.gateway.progress import EVENTS, Stretch
 from benchmarks.gateway.startup import Start
 
 COST_MAX = {"stdio": 500.0, "http": 650.0}
@@ -18,6 +20,12 @@ ADDED_MAX = 2.0
 """Milliseconds that the gateway adds to a call, one in flight."""
 MEMORY_MAX = 90.0
 """MB of one process."""
+RATIO_MAX = 3.0
+"""Of the cost of a call with ten progress events to that of a plain one."""
+CROWD_MAX = 400.0
+"""MB of an edge with 10,000 sessions and 1,000 streams of each kind."""
+SESSION_MAX = 5.0
+"""KiB of an edge for one idle session."""
 
 _KNOWN = (*ROLES, "nats-server")
 WIDTH = 150
@@ -35,6 +43,31 @@ def print_calls(rows: Sequence[Row]) -> None:
             continue
         times = [f"{row.rate:,.0f}", *(f"{value:.2f}" for value in (row.p50, row.p95, row.p99))]
         table.add_row(*place, *times, _added(row, rows), *_costs(row))
+    console.print(table)
+
+
+def print_progress(rows: Iterable[Stretch]) -> None:
+    """What progress costs, beside the same call without it."""
+    columns = ["client", "server", "in flight", "ms apart", "plain", "with progress", "ratio", "budget"]
+    table = _table(f"Progress: CPU µs of one call with {EVENTS} events, all processes", columns)
+    for row in rows:
+        place = [row.client, row.downstream, str(row.in_flight), f"{row.pause:.0f}"]
+        if row.error:
+            table.add_row(*place, f"[red]{row.error[:60]}[/red]")
+            continue
+        costs = [f"{value:,.0f}" for value in (row.plain, row.progress)]
+        table.add_row(*place, *costs, _marked(row.ratio, RATIO_MAX, 2), f"{RATIO_MAX:.0f}")
+    console.print(table)
+
+
+def print_crowd(stages: Iterable[Stage]) -> None:
+    """What sessions and streams cost the edge that holds them."""
+    columns = ["", "edge MB", "budget", "KiB each", "open files", "idle ms/s"]
+    table = _table("Crowd: one edge; CPU ms per second of all processes while nothing happens", columns)
+    for stage in stages:
+        each = _marked(stage.each, SESSION_MAX, 1) if "sessions" in stage.name else f"{stage.each:.1f}"
+        costs = [_marked(stage.memory, CROWD_MAX), f"{CROWD_MAX:.0f}", each if stage.came else ""]
+        table.add_row(stage.name, *costs, f"{stage.sockets:,}", f"{stage.idle:.0f}")
     console.print(table)
 
 

@@ -36,6 +36,8 @@ class Traffic(msgspec.Struct):
     texts: list[str]
     wanted: str = ""
     """What the first content block of an answer must hold; the request's own text where this is empty."""
+    events: int = 0
+    """Progress notifications that must come before an answer."""
     initialize: str = ""
     """The first request of a legacy session, with `NUMBER` in it."""
 
@@ -46,6 +48,19 @@ def calling(url: str, client: Client, tool: str, *, inside: str = "") -> Traffic
     if inside:
         return _traffic(url, client, inside, {"name": tool, "arguments": arguments}, _texts())
     return _traffic(url, client, tool, arguments, _texts())
+
+
+def progressing(
+    url: str, client: Client, tool: str, events: int, *, pause: float = 0.0, inside: str = ""
+) -> Traffic:
+    """Calls of an echo tool that tells its progress, `pause` seconds apart; one token serves all calls."""
+    traffic = calling(url, client, tool, inside=inside)
+    template = json.loads(traffic.template)
+    params = template["params"]
+    params.setdefault("_meta", {})["progressToken"] = "progress"
+    arguments = params["arguments"]["arguments"] if inside else params["arguments"]
+    arguments["pause"] = pause
+    return msgspec.structs.replace(traffic, template=json.dumps(template), events=events)
 
 
 def searching(url: str, queries: Sequence[str], wanted: str = '"name"') -> Traffic:
@@ -62,7 +77,9 @@ def _traffic(
         headers = {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": tool}
         return Traffic(url, client, _ACCEPT | headers, _request("tools/call", params), texts, wanted)
     first = _request("initialize", _INITIALIZE)
-    return Traffic(url, client, dict(_ACCEPT), _request("tools/call", params), texts, wanted, first)
+    return Traffic(
+        url, client, dict(_ACCEPT), _request("tools/call", params), texts, wanted, initialize=first
+    )
 
 
 def _request(method: str, params: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from typing import Any
@@ -29,8 +30,22 @@ class Application:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        answer = self._echo.answer(body)
-        await _send(send, 202 if answer is None else 200, answer or b"")
+        answers = self._echo.answers(body)
+        if len(answers) > 1:
+            await _stream(send, answers, self._echo.pause)
+        else:
+            await _send(send, 200 if answers else 202, b"".join(answers))
+
+
+async def _stream(send: Any, messages: list[bytes], pause: float) -> None:
+    head = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    for message in messages:
+        event = b"data: %b\n\n" % message
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        if pause:
+            await asyncio.sleep(pause)
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send(send: Any, status: int, body: bytes) -> None:

@@ -61,6 +61,13 @@ def reply(response: Response, number: int) -> Result:
     return answer.result
 
 
+def check_events(response: Response, wanted: int) -> None:
+    """Raises `WrongAnswer` unless so many progress notifications came before the answer."""
+    found = response.body.count(b'"notifications/progress"')
+    if found != wanted:
+        raise WrongAnswer(f"{found} progress notifications instead of {wanted}")
+
+
 def head(url: str, headers: dict[str, str]) -> bytes:
     """The request line and headers of a POST, up to the length of its body."""
     parts = urlsplit(url)

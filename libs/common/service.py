@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -64,6 +65,8 @@ ALIVE_VARIABLE = "NEXUS_ALIVE_FILE"
 """A file touched every second while the service lives and has its bus."""
 ALIVE_EVERY = 1.0
 ALIVE_WITHIN = 5.0
+FILES = 65_536
+"""Open files a process asks for: more make programs slow that close all they might have inherited."""
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 
@@ -189,6 +192,7 @@ def run(role: str, build: Build, options: Options) -> None:
     """The whole life of a service process, signals included."""
     logs.configure(options.log, options.style, os.environ.get(WORKER_VARIABLE, role))
     harden()
+    allow_files()
     follow_supervisor()
     spare_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -233,6 +237,14 @@ def follow_supervisor() -> None:
 def harden() -> None:
     """Keep this process's memory and environment from its children of the same user (prctl(2), Linux)."""
     _prctl(PR_SET_DUMPABLE, 0)
+
+
+def allow_files() -> None:
+    """Let this process have as many connections open as the system grants: often 1,024 unless it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def spare_collector() -> None:

@@ -128,9 +128,12 @@ class Answer:
 
     async def close(self) -> None:
         """Stop streaming, whatever has been sent."""
-        if self._pump is not None:
-            self._pump.cancel()
-            await asyncio.gather(self._pump, return_exceptions=True)
+        self._closing = True
+        # The task's cancellation holds its frame and so this object: a cycle, unless it is let go.
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
 
     async def _drain(self, pump: asyncio.Task[None]) -> None:
         """Raises `ClientGone` if the client does not take the rest in time; `close` then ends the stream."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.gateway.echo import STEPS
 from benchmarks.gateway.generator import Failed, Generator
 from benchmarks.gateway.load import Job
 from benchmarks.gateway.target import http
-from benchmarks.gateway.traffic import Client, calling
+from benchmarks.gateway.traffic import Client, calling, progressing
 from benchmarks.gateway.wire import Parser, Response, WrongAnswer, reply
 
 ANSWER = b'{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"hello"}]}}'
@@ -53,6 +54,17 @@ def test_clients_of_both_eras_are_measured(client: Client) -> None:
         figures = generator.round(Job(calling(url, client, "echo"), connections=4, calls=200))
     assert 0 < figures.p50 <= figures.p95 <= figures.p99
     assert figures.rate > 0
+
+
+@pytest.mark.parametrize("wanted", [10, 11])
+def test_progress_is_counted(wanted: int) -> None:
+    with http() as url, Generator() as generator:
+        job = Job(progressing(url, "modern", "steps", wanted), connections=2, calls=20)
+        if wanted == STEPS:
+            assert generator.round(job).rate > 0
+            return
+        with pytest.raises(Failed, match="10 progress notifications instead of 11"):
+            generator.round(job)
 
 
 def test_a_target_of_the_other_era_is_no_measurement() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -269,6 +270,17 @@ async def test_a_worker_is_named_by_its_environment_or_by_chance(monkeypatch: py
     assert subjects.worker(first).startswith("nexus.v1.worker.edge-")
     monkeypatch.setenv(service.WORKER_VARIABLE, "edge-7")
     assert service.worker_id("edge") == "edge-7"
+
+
+async def test_a_service_may_open_as_many_files_as_the_system_grants() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft // 2, hard))
+    try:
+        service.allow_files()
+        granted = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert granted == (min(service.FILES, hard) if hard >= 0 else service.FILES, hard)
 
 
 async def test_sockets_are_handed_down_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
