@@ -97,8 +97,8 @@ _ANSWERS = Grant((_inbox("edge"),), ())
 
 _GRANTS = {
     "edge": Grant(
-        (subjects.REQUEST, subjects.CANCEL, _WORKERS, _EDGES, _STREAMS),
-        (subjects.CANCEL, _EDGES, _STREAMS),
+        (subjects.REQUEST, subjects.CANCEL, subjects.EDGES, _WORKERS, _EDGES, _STREAMS),
+        (subjects.CANCEL, subjects.EDGES, _EDGES, _STREAMS),
     )
     + _owns(subjects.SESSIONS)
     + _reads(subjects.CATALOG)

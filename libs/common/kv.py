@@ -140,7 +140,7 @@ class _translated:  # noqa: N801 - reads as a statement where it is used
 
 
 class Snapshot(Generic[T]):
-    """A bucket's values, decoded, current from the moment `ready` is set; read without waiting.
+    """A bucket's values, decoded, current while `ready` is set; read without waiting.
 
     `run` is the owner task's body: it watches, and watches again after every reconnection, so that nothing
     that changed meanwhile is missed. A value that cannot be decoded is skipped and logged.
@@ -190,6 +190,7 @@ class Snapshot(Generic[T]):
                 await watcher.stop()
 
     def _on_reconnect(self) -> None:
+        self.ready.clear()
         if self._watcher is not None:
             self._stopping = asyncio.create_task(self._watcher.stop())
 

@@ -13,6 +13,8 @@ REQUEST = "nexus.v1.request"
 SEARCH = "nexus.v1.search"
 CANCEL = "nexus.v1.cancel"
 """Edge to all edges: a legacy client's `notifications/cancelled`, which any replica may receive."""
+EDGES = "nexus.v1.edges"
+"""Edge to all edges: who is there, and which sessions have ended."""
 FACTS = "nexus.v1.fact.>"
 FACT_STREAM = "FACTS"
 

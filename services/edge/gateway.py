@@ -81,6 +81,10 @@ class Catalog(Protocol):
         """What a server last listed; None before its first start."""
         ...
 
+    async def current(self) -> None:
+        """Return once what other replicas were told counts here too; at once, almost always."""
+        ...
+
     def noted(self, session: str) -> Note:
         """What a legacy client has asked for since its session began."""
         ...
@@ -94,7 +98,7 @@ class Catalog(Protocol):
         ...
 
     async def bury(self, session: str, ttl: float) -> None:
-        """End a session for `ttl` seconds; known here on return, elsewhere soon after."""
+        """End a session for `ttl` seconds; on return every replica knows. Raises `BusUnavailable`."""
         ...
 
 

@@ -76,6 +76,7 @@ class Legacy:
 
     async def serve(self, exchange: Exchange) -> None:
         _check_version(exchange.headers.get(VERSION))
+        await self._catalog.current()
         if exchange.verb == "DELETE":
             return await self._delete(exchange)
         if exchange.verb == "GET" and exchange.surface.stands:

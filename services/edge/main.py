@@ -68,8 +68,8 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     state = State(bus, fleet, listings, sessions, tombstones)
     flights, questions, standing = Flights(), Questions(bus.client), Standing()
-    tombstones.listen(lambda session, _: standing.change(session))
-    async with rpc.Client(bus) as client, snapshots(workers, listings, tombstones):
+    tombstones.listen(lambda key, _: standing.change(key.partition(".")[0]))
+    async with rpc.Client(bus) as client, state, snapshots(workers, listings, tombstones):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
         await bus.settled()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
 
 import structlog
 from msgspec import Struct
@@ -16,12 +19,22 @@ from libs.common.fleet import Fleet, Status
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Listing
 from services.edge.gateway import Bus, Note, ServerStatus
+from services.edge.lag import Lag
+from services.edge.peers import Peers
 
 log = structlog.get_logger("state")
 
+END = ".end"
+NOTE = ".note"
+PUT_WITHIN = 1.0
+"""Seconds for the bucket to take what became of a session: its client waits."""
+
 
 class Tombstone(Struct, frozen=True, omit_defaults=True):
-    """What became of a session: one value of `nexus-sessions`."""
+    """What became of a session: one value of `nexus-sessions`.
+
+    Its end and its note are two keys, so that no note written elsewhere at that moment undoes an end.
+    """
 
     until: float
     """Seconds since the epoch; the session's token is expired then anyway."""
@@ -30,7 +43,7 @@ class Tombstone(Struct, frozen=True, omit_defaults=True):
 
 
 class State:
-    """`Catalog` from KV snapshots."""
+    """`Catalog` from KV snapshots. An async context manager: one of the replicas that hear of each other."""
 
     def __init__(
         self,
@@ -45,10 +58,25 @@ class State:
         self._listings = listings
         self._sessions = sessions
         self._tombstones = tombstones
+        self._ended: dict[str, float] = {}
         self._own: dict[str, tuple[float, Tombstone]] = {}
         self._configured = frozenset(fleet.configured)
         self._watchers: set[Callable[[], None]] = set()
         listings.listen(self._changed)
+        self._peers = Peers(bus, self.learn)
+        self._lag = Lag(bus, tombstones)
+        tombstones.listen(self._stored)
+
+    async def __aenter__(self) -> Self:
+        await self._peers.__aenter__()
+        self._lag.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lag.__exit__(kind, error, trace)
+        await self._peers.__aexit__(kind, error, trace)
 
     def bus(self) -> Bus:
         return "connected" if self._bus.connected else "reconnecting"
@@ -70,39 +98,76 @@ class State:
     def listing(self, server: str) -> Listing | None:
         return self._listings.values.get(server) if server in self._configured else None
 
+    async def current(self) -> None:
+        await self._lag.current()
+
     def tombstoned(self, session: str) -> bool:
-        return (known := self._known(session)) is not None and known.ended
+        return session in self._ended or session + END in self._tombstones.values
 
     async def bury(self, session: str, ttl: float) -> None:
-        await self._remember(session, Tombstone(time.time() + ttl))
+        until = time.time() + ttl
+        self.learn(session, until)
+        try:
+            await self._put(session + END, Tombstone(until))
+        except BusUnavailable:
+            self._ended.pop(session, None)
+            raise
+        await self._peers.ended(session, until)
+
+    def learn(self, session: str, until: float) -> None:
+        """A session is over, told before the bucket tells it."""
+        now = time.time()
+        self._ended = {each: end for each, end in self._ended.items() if end > now}
+        if not self.tombstoned(session):
+            self._ended[session] = until
 
     def noted(self, session: str) -> Note:
-        return Note() if (known := self._known(session)) is None else known.note
+        """What was said last; of our own words, those that have not come back from the bucket yet."""
+        key = session + NOTE
+        revision, own = self._own.get(key, (0.0, None))
+        known = self._tombstones.values.get(key)
+        if own is not None and self._tombstones.revisions.get(key, 0) < revision:
+            known = own
+        return Note() if known is None else known.note
 
     async def note(self, session: str, note: Note, ttl: float) -> None:
-        await self._remember(session, Tombstone(time.time() + ttl, ended=False, note=note))
-
-    def _known(self, session: str) -> Tombstone | None:
-        """What was said last; of our own words, those that have not come back from the bucket yet."""
-        everywhere = self._tombstones.values.get(session)
-        revision, own = self._own.get(session, (0.0, None))
-        if own is None or self._tombstones.revisions.get(session, 0) >= revision:
-            return everywhere
-        return everywhere if everywhere is not None and everywhere.ended else own
-
-    async def _remember(self, session: str, fact: Tombstone) -> None:
         if self.tombstoned(session):
             return
         now = time.time()
-        self._own = {key: own for key, own in self._own.items() if own[1].until > now}
-        self._own[session] = (math.inf, fact)
+        key, fact = session + NOTE, Tombstone(now + ttl, ended=False, note=note)
+        self._own = {each: own for each, own in self._own.items() if own[1].until > now}
+        self._own[key] = (math.inf, fact)
         try:
-            revision = await self._sessions.put(session, encode(fact))
+            revision = await self._put(key, fact)
         except BusUnavailable as error:
             log.warning("a change of a session is known on this replica only", reason=error.message)
         else:
-            if self._own.get(session, (0, None))[1] is fact:
-                self._own[session] = (revision, fact)
+            self._confirm(key, fact, revision)
+
+    def _confirm(self, key: str, fact: Tombstone, revision: int) -> None:
+        """Our word counts until the bucket has told it, or a later one."""
+        if self._own.get(key, (0, None))[1] is not fact:
+            return
+        if self._tombstones.revisions.get(key, 0) >= revision:
+            del self._own[key]
+        else:
+            self._own[key] = (revision, fact)
+
+    async def _put(self, key: str, fact: Tombstone) -> int:
+        if not self._bus.connected:
+            raise BusUnavailable("the gateway has lost its message bus; try again in a moment")
+        try:
+            async with asyncio.timeout(PUT_WITHIN):
+                return await self._sessions.put(key, encode(fact))
+        except TimeoutError:
+            raise BusUnavailable(f"the message bus did not keep it within {PUT_WITHIN:g} s") from None
+
+    def _stored(self, key: str, fact: Tombstone | None) -> None:
+        session = key.removesuffix(END)
+        if fact is not None and session != key:
+            self._ended.pop(session, None)
+        if key in self._own and self._tombstones.revisions.get(key, 0) >= self._own[key][0]:
+            del self._own[key]
 
 
 def _status(status: Status) -> ServerStatus:

@@ -9,7 +9,7 @@ from msgspec import Raw
 from libs.common.errors import Failure
 from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
-from libs.common.messages import calls, catalog, search
+from libs.common.messages import calls, catalog, edges, search
 from libs.common.trace import Trace
 from services.connector.lease import Owner
 from services.edge.gateway import Note
@@ -85,6 +85,10 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
         calls.ClientReply("5e55", "0123abcd", Raw(b'{"action":"accept"}'), Raw(b'"refused"')),
     ),
     "CancelRequest": (calls.CancelRequest, calls.CancelRequest("s1", Raw(b'"req-7"'), "not needed")),
+    "EdgeHere": (edges.News, edges.EdgeHere("e1")),
+    "EdgeGone": (edges.News, edges.EdgeGone("e1")),
+    "SessionEnded": (edges.News, edges.SessionEnded("e1", "5e55", DEADLINE)),
+    "Heard": (edges.Heard, edges.Heard("e2", "5e55")),
     "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),
     "Event": (calls.Frame, calls.Event(Raw(b'{"jsonrpc":"2.0","method":"notifications/progress"}'))),
     "Result": (calls.Frame, calls.Result(Raw(b'{"content":[],"x-odd":1.50}'))),

@@ -20,6 +20,7 @@ def listing() -> dict[str, str]:
         "request": subjects.REQUEST,
         "search": subjects.SEARCH,
         "cancel": subjects.CANCEL,
+        "edges": subjects.EDGES,
         "call": subjects.call("git"),
         "worker": subjects.worker("w1"),
         "edge": subjects.edge("c1"),

@@ -57,7 +57,7 @@ class Gateway:
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}/mcp"
         self.config = folder / "nexus.toml"
-        self.config.write_text(settings + "".join(_table(name, each) for name, each in servers.items()))
+        self.config.write_text(settings + "".join(table(name, each) for name, each in servers.items()))
         self.needs = tuple(servers) if needs is None else needs
         self.process: subprocess.Popen[bytes] | None = None
         self._flags = flags
@@ -271,7 +271,7 @@ def _argument(process: psutil.Process, index: int) -> str:
         return ""
 
 
-def _table(name: str, keys: Server) -> str:
+def table(name: str, keys: Server) -> str:
     shown = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
     lines = [f"{key} = {_value(value)}" for key, value in keys.items()]
     return "\n".join([f"\n[mcp.servers.{shown}]", *lines, ""])

@@ -31,6 +31,7 @@ API = "$JS.API"
 PUBLISHERS: dict[str, set[str]] = {
     "nexus.v1.request": {"edge"},
     "nexus.v1.cancel": {"edge"},
+    "nexus.v1.edges": {"edge"},
     "nexus.v1.search": {"router"},
     "nexus.v1.call.github": {"router"},
     "nexus.v1.worker.w1": {"edge", "router"},
@@ -74,6 +75,7 @@ PUBLISHERS: dict[str, set[str]] = {
 SUBSCRIBERS: dict[str, set[str]] = {
     "nexus.v1.request": {"router"},
     "nexus.v1.cancel": {"edge"},
+    "nexus.v1.edges": {"edge"},
     "nexus.v1.search": {"indexer"},
     "nexus.v1.call.github": {"connector"},
     "nexus.v1.worker.w1": {"connector"},

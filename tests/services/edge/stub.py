@@ -241,6 +241,9 @@ class StubCatalog:
     def listing(self, server: str) -> Listing | None:
         return self.listings.get(server)
 
+    async def current(self) -> None:
+        """Always."""
+
     def tombstoned(self, session: str) -> bool:
         return session in self.tombs
 
