@@ -147,8 +147,9 @@ class Answer:
         await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
         while True:
             while self._queue:
-                framed = self._queue.popleft()
-                self._waiting -= len(framed)
+                framed = b"".join(self._queue)
+                self._queue.clear()
+                self._waiting = 0
                 await self._write(framed)
             if self._closing:
                 break

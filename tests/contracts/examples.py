@@ -90,7 +90,10 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "SessionEnded": (edges.News, edges.SessionEnded("e1", "5e55", DEADLINE)),
     "Heard": (edges.Heard, edges.Heard("e2", "5e55")),
     "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),
-    "Event": (calls.Frame, calls.Event(Raw(b'{"jsonrpc":"2.0","method":"notifications/progress"}'))),
+    "Event": (
+        calls.Frame,
+        calls.Event(Raw(b'{"jsonrpc":"2.0","method":"notifications/progress"}'), (Raw(b'{"later":1}'),)),
+    ),
     "Result": (calls.Frame, calls.Result(Raw(b'{"content":[],"x-odd":1.50}'))),
     "Failed": (calls.Frame, calls.Failed(FAILURE)),
     "ToolsFound": (search.ToolsFound, search.ToolsFound((HIT,), ("git__log", "git__show"))),

@@ -141,6 +141,8 @@ class Event(Struct, frozen=True, omit_defaults=True, tag="event", tag_field="t")
     """A notification or a server-to-client request that belongs to a call, raw."""
 
     message: Raw
+    more: tuple[Raw, ...] = ()
+    """What came soon after it, in order."""
 
 
 class Result(Struct, frozen=True, omit_defaults=True, tag="result", tag_field="t"):

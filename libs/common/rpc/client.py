@@ -147,6 +147,8 @@ class Client:
                 self._end(pending, CallFailed(frame.error))
             case Event() if pending.on_event is not None and not pending.future.done():
                 pending.on_event(frame.message)
+                for message in frame.more:
+                    pending.on_event(message)
             case _:
                 pass
 

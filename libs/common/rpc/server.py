@@ -41,6 +41,10 @@ log = structlog.get_logger("rpc")
 JOBS_MAX = 2_000
 EVENTS_MAX = 256
 """Events of one call that may wait to be sent; more are dropped, as progress may be."""
+GATHER = 0.02
+"""Seconds in which further events of a call wait, to be sent together: each frame wakes three processes."""
+GATHERED_MAX = 256 * 1024
+"""Bytes of events in one frame, but for a single one that is larger."""
 ALIVE_CALLS = 500
 """Call ids in one beat message."""
 
@@ -77,7 +81,7 @@ async def respond(bus: Bus, reply: str, answer: Raw | NexusError) -> None:
 class Job:
     """One running call, as its handler sees it."""
 
-    __slots__ = ("_bus", "cancelled", "events", "id", "inbox", "pump", "reply", "task")
+    __slots__ = ("_bus", "_due", "_ended", "cancelled", "events", "id", "inbox", "pump", "reply", "task")
 
     def __init__(self, bus: Bus, reply: str) -> None:
         self.reply = subjects.asker(reply)
@@ -87,17 +91,53 @@ class Job:
         self.pump: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self._bus = bus
+        self._ended = False
 
     def event(self, message: Raw) -> None:
-        """Send a raw message to the caller, in order, before the final answer. Never blocks."""
+        """Send a raw message to the caller, in order, before the final answer. Never blocks.
+
+        The first one leaves at once; those that follow it within 20 ms leave together.
+        """
         self.events.append(message)
         if self.pump is None or self.pump.done():
+            self._due = asyncio.Event()
             self.pump = asyncio.create_task(self._drain_events())
+        elif len(self.events) > EVENTS_MAX // 2:
+            self._due.set()
+
+    async def told(self) -> None:
+        """Returns when every event is on its way; there are no more."""
+        self._ended = True
+        if self.pump is not None:
+            self._due.set()
+            await self.pump
+
+    def hush(self) -> None:
+        """Send no more events: nobody listens."""
+        if self.pump is not None:
+            self.pump.cancel()
 
     async def _drain_events(self) -> None:
         while self.events:
             with suppress(BusUnavailable, NatsError):
-                await self._bus.publish(self.reply, encode(Event(self.events.popleft())))
+                await self._bus.publish(self.reply, encode(self._gathered()))
+            await self._gather()
+
+    def _gathered(self) -> Event:
+        events = self.events
+        first, more = events.popleft(), []
+        size = len(bytes(first))
+        while events and (size := size + len(bytes(events[0]))) <= GATHERED_MAX:
+            more.append(events.popleft())
+        return Event(first, tuple(more))
+
+    async def _gather(self) -> None:
+        if self._ended:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER):
+                await self._due.wait()
+        self._due.clear()
 
 
 class Server(Generic[M]):
@@ -229,9 +269,9 @@ class Server(Generic[M]):
         finally:
             self._jobs.pop(job.id, None)
         if job.cancelled:
+            job.hush()
             return
-        if job.pump is not None:
-            await job.pump
+        await job.told()
         await respond(self._bus, job.reply, answer)
 
     async def _answer(self, job: Job, message: M) -> Raw | NexusError:

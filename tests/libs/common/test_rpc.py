@@ -24,6 +24,7 @@ from libs.common.errors import (
     WorkerLost,
 )
 from libs.common.messages.calls import Call, SearchTools
+from libs.common.rpc.server import EVENTS_MAX, GATHERED_MAX
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +52,13 @@ class Worker:
             case "events":
                 for n in range(20):
                     job.event(raw(n))
+                return raw("done")
+            case "steps":
+                job.event(raw(0))
+                await self.release.wait()
+                for n in range(1, 10):
+                    job.event(raw(n))
+                    await asyncio.sleep(0)
                 return raw("done")
             case "fail":
                 raise ServerUnavailable('no connector holds server "demo"', server="demo")
@@ -127,6 +135,62 @@ async def test_events_arrive_in_order_before_the_result(client: rpc.Client, serv
         )
     assert bytes(result) == b'"done"'
     assert seen == [b"%d" % n for n in range(20)]
+
+
+async def test_the_first_event_arrives_at_once_and_those_after_it_together(
+    client: rpc.Client, server: rpc.Server[Call], worker: Worker, other: Bus
+) -> None:
+    seen: list[bytes] = []
+
+    def on_event(event: Raw) -> None:
+        seen.append(bytes(event))
+        worker.release.set()
+
+    message = call("steps")
+    before = other.nats.stats["out_msgs"]
+    with anyio.fail_after(10):
+        await client.request(SUBJECT, message, deadline=message.deadline, on_event=on_event)
+    assert seen == [b"%d" % n for n in range(10)]
+    assert other.nats.stats["out_msgs"] - before < 8
+
+
+async def test_large_events_are_sent_one_by_one(client: rpc.Client, other: Bus) -> None:
+    large = [raw(str(n) * GATHERED_MAX) for n in range(3)]
+
+    async def handle(_: Call, job: rpc.Job) -> Raw:
+        for each in large:
+            job.event(each)
+        return raw("done")
+
+    server: rpc.Server[Call] = rpc.Server(other, "w1", decoder(Call), handle)
+    await server.listen(SUBJECT, "connector")
+    seen: list[Raw] = []
+    message = call("large")
+    before = other.nats.stats["out_msgs"]
+    with anyio.fail_after(10):
+        await client.request(SUBJECT, message, deadline=message.deadline, on_event=seen.append)
+    assert seen == large
+    assert other.nats.stats["out_msgs"] - before == len(large) + 1
+    await server.drain(0)
+
+
+async def test_a_flood_of_events_does_not_wait_until_some_are_lost(client: rpc.Client, other: Bus) -> None:
+    async def handle(_: Call, job: rpc.Job) -> Raw:
+        for n in range(EVENTS_MAX * 3):
+            job.event(raw(n))
+            await asyncio.sleep(0)
+        return raw("done")
+
+    server: rpc.Server[Call] = rpc.Server(other, "w1", decoder(Call), handle)
+    await server.listen(SUBJECT, "connector")
+    seen: list[bytes] = []
+    message = call("flood")
+    with anyio.fail_after(10):
+        await client.request(
+            SUBJECT, message, deadline=message.deadline, on_event=lambda event: seen.append(bytes(event))
+        )
+    assert seen == [b"%d" % n for n in range(EVENTS_MAX * 3)]
+    await server.drain(0)
 
 
 async def test_an_error_arrives_with_code_verdict_and_data(
