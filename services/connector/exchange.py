@@ -24,6 +24,7 @@ from services.connector.client import HttpClient, Response, whole
 from services.connector.events import EventParser
 from services.connector.headers import Headers
 from services.connector.jsonrpc import PROGRESS
+from services.connector.logs import LOGGED
 from services.connector.questions import Asked, Id, Question
 from services.connector.session import Era, EventSink, Notice
 
@@ -192,9 +193,10 @@ class Exchange:
             token = envelope.token(message)
             self._pass_on(token if isinstance(token, int) else None, message)
         else:
-            # What comes on a call's own stream belongs to that call, and is news for the session as well.
             self._pass_on(request.number if request is not None else None, message)
-            self._on_notice(method, Raw(message))
+            if request is None or (request.era == "legacy" and method != LOGGED):
+                # On a call's own stream a legacy server may also tell what is news for the whole session.
+                self._on_notice(method, Raw(message))
 
     def _pass_on(self, number: int | None, message: bytes) -> None:
         sink = None if number is None else self.sinks.get(number)

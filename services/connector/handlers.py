@@ -14,8 +14,7 @@ from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call
 from libs.common.trace import NONE
-from services.connector import parking
-from services.connector.logs import LEVEL
+from services.connector import logs, parking
 from services.connector.parking import Parking, Work
 from services.connector.pool import Live, Pool
 from services.connector.questions import Asked
@@ -86,8 +85,10 @@ async def _overheard(
     live: Live, call: Call, params: Params, on_event: EventSink, on_question: Asked | None = None
 ) -> Raw:
     """A call to which log lines without an address may belong."""
-    wants = LEVEL in bytes(params.get("_meta", EMPTY))
-    talk = live.logs.begin(call.principal, on_event if wants else None)
+    level = logs.wanted(params)
+    if level:
+        await live.logs.ask(live.session, live.opened, level)
+    talk = live.logs.begin(call.principal, on_event if level else None)
     try:
         return await _ask(live, call, params, on_event, on_question)
     finally:

@@ -13,6 +13,8 @@ from libs.common.trace import Trace
 
 TOKEN = "progressToken"  # noqa: S105 (a protocol member, not a secret)
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""RFC 5424 severities, as MCP names them, the least severe first."""
 _HOP = frozenset(
     {PROTOCOL_VERSION_META_KEY, CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, TOKEN, *trace.MEMBERS}
 )
@@ -42,6 +44,19 @@ def progress_token(params: dict[str, Any]) -> Token | None:
     if isinstance(token, bool) or not isinstance(token, str | int):
         raise InvalidParams(f'the member "_meta.{TOKEN}" must be a string or an integer')
     return token
+
+
+def log_level(params: dict[str, Any]) -> str:
+    """From which level on a modern client wants log lines of this request; empty if it wants none.
+
+    Raises `InvalidParams` for a level that is none.
+    """
+    level = read_meta(params).get(LOG_LEVEL)
+    if level is None:
+        return ""
+    if level not in LEVELS:
+        raise InvalidParams(f'the member "_meta.{LOG_LEVEL}" must be one of {", ".join(LEVELS)}')
+    return str(level)
 
 
 def trace_context(params: dict[str, Any], headers: Mapping[str, str]) -> Trace:

@@ -18,7 +18,14 @@ from libs.common.errors import (
 )
 from libs.common.messages.calls import ClientReply
 from services.edge.body import check_events
-from services.edge.envelope import LOG_LEVEL, claims_modern, forwardable, progress_token, trace_context
+from services.edge.envelope import (
+    LEVELS,
+    LOG_LEVEL,
+    claims_modern,
+    forwardable,
+    progress_token,
+    trace_context,
+)
 from services.edge.era import LEGACY, negotiate
 from services.edge.exchange import Exchange
 from services.edge.flights import Cancelled, Flights
@@ -44,8 +51,6 @@ UNSUBSCRIBE = "resources/unsubscribe"
 URI_MAX = 2048
 URIS_MAX = 100
 """Resources that one session may follow."""
-LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-"""RFC 5424 severities, as MCP names them."""
 _LOGGING = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Requests during which a server may log; a modern one does so only if they say from which level on."""
 DEFAULT_LEVEL = "info"
@@ -145,18 +150,21 @@ class Legacy:
     def _ask(self, exchange: Exchange, message: Message, session: Session) -> Ask:
         token = progress_token(message.params)
         params = forwardable(message.params)
-        if exchange.surface.logs and message.method in _LOGGING:
-            level = self._catalog.noted(session.id).level or DEFAULT_LEVEL
+        level = self._level(session) if exchange.surface.logs else ""
+        if level and message.method in _LOGGING:
             params = {**params, "_meta": {**params.get("_meta", {}), LOG_LEVEL: level}}
         return Ask(
             method=message.method,
             params=params,
             principal=exchange.principal,
             client=session.client(),
-            on_event=Relay(exchange.answer.event, token, logs=exchange.surface.logs),
+            on_event=Relay(exchange.answer.event, token, level=level),
             progress=token is not None,
             trace=trace_context(message.params, exchange.headers),
         )
+
+    def _level(self, session: Session) -> str:
+        return self._catalog.noted(session.id).level or DEFAULT_LEVEL
 
     async def _set_level(self, message: Message, session: Session) -> Raw:
         level = message.params.get("level")

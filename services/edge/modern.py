@@ -19,7 +19,7 @@ from libs.common.errors import (
 )
 from libs.common.messages.calls import Client
 from services.edge import tasks
-from services.edge.envelope import LOG_LEVEL, forwardable, progress_token, read_meta, trace_context
+from services.edge.envelope import forwardable, log_level, progress_token, trace_context
 from services.edge.era import MODERN
 from services.edge.exchange import Exchange
 from services.edge.inbound import (
@@ -74,14 +74,20 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
     if message.method in _LEGACY_ONLY:
         raise MethodNotFound(f"the method {message.method!r} does not exist in revision {MODERN[0]}")
     token = progress_token(message.params)
-    logs = LOG_LEVEL in read_meta(message.params)
+    relay = Relay(
+        exchange.answer.event,
+        token,
+        level=log_level(message.params),
+        listening=_listening(message),
+        modern=True,
+    )
     return await surface.answer(
         Ask(
             method=message.method,
             params=forwardable(message.params),
             principal=exchange.principal,
             client=_client(route, surface.extensions),
-            on_event=Relay(exchange.answer.event, token, logs=logs, listening=_listening(message)),
+            on_event=relay,
             progress=token is not None,
             trace=trace_context(message.params, exchange.headers),
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import structlog
-from msgspec import DecodeError, Raw
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
 
-from libs.common.codec import decode, members, raw
-from services.edge.envelope import TOKEN, Token
+from libs.common.codec import UNREADABLE, decode, decoder, members, raw
+from services.edge.envelope import LEVELS, TOKEN, Token
 from services.edge.respond import notice_bytes
 from services.edge.results import SUBSCRIPTION
 
@@ -16,36 +18,66 @@ log = structlog.get_logger("edge")
 
 PROGRESS = "notifications/progress"
 LOGGED = "notifications/message"
+STANDING = frozenset(
+    {
+        "notifications/tools/list_changed",
+        "notifications/prompts/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+        "notifications/tasks",
+        "notifications/elicitation/complete",
+    }
+)
+"""What belongs to no call: a modern client hears of it on a stream of `subscriptions/listen`, or never."""
+
+
+class _Step(Struct):
+    progress: int | float
+    total: int | float | None = None
+    message: str | None = None
+
+
+class _Line(Struct):
+    level: str
+
+
+_step: Decoder[_Step] = decoder(_Step)
+_line: Decoder[_Line] = decoder(_Line)
 
 
 class Relay:
-    """Passes on what the client may see: its progress under its own token, logs only if it asked for them.
+    """Passes on what the client may see of one call, or of one `subscriptions/listen`.
 
-    Requests of the server are not carried: they are answered elsewhere. `listening` is the JSON of the id of
-    a `subscriptions/listen` request, which notifications for it are tagged with.
+    Progress comes under the client's own `token`, and only if it has grown (MCP, "Progress"); log lines from
+    `level` on, none without one. Requests of the server are not carried: they are answered elsewhere.
+    `listening` is the JSON of the id that notifications of a `subscriptions/listen` are tagged with; `modern`
+    clients hear nothing else that belongs to no call.
     """
 
-    __slots__ = ("_emit", "_listening", "_logs", "_token")
+    __slots__ = ("_emit", "_last", "_levels", "_listening", "_modern", "_token")
 
     def __init__(
         self,
         emit: Callable[[bytes], None],
         token: Token | None,
         *,
-        logs: bool = False,
+        level: str = "",
         listening: Raw | None = None,
+        modern: bool = False,
     ) -> None:
         self._emit = emit
         self._token = token
-        self._logs = logs
+        self._levels = LEVELS[LEVELS.index(level) :] if level else ()
         self._listening = listening
+        self._modern = modern
+        self._last = -math.inf
 
     def __call__(self, message: Raw) -> None:
         """Never raises: it is called from the loop that serves every call."""
         try:
             passed = self._translated(message)
-        except (DecodeError, KeyError) as error:
-            log.warning("event is not JSON-RPC and was dropped", reason=str(error)[:200])
+        except (*UNREADABLE, KeyError) as error:
+            log.warning("event cannot be read and was dropped", reason=str(error)[:200])
             return
         if passed is not None:
             self._emit(passed)
@@ -54,12 +86,14 @@ class Relay:
         parts = members(message)
         if "id" in parts or "method" not in parts:
             return None
-        method = decode(parts["method"])
+        method, params = decode(parts["method"]), parts.get("params", Raw(b"{}"))
         if method == PROGRESS:
-            return None if self._token is None else self._relabelled(parts.get("params", Raw(b"{}")))
+            return self._relabelled(params)
+        if method == LOGGED:
+            return bytes(message) if _line.decode(params).level in self._levels else None
         if SUBSCRIPTION.encode() in bytes(message):
-            return None if self._listening is None else self._tagged(method, parts["params"], self._listening)
-        return bytes(message) if method != LOGGED or self._logs else None
+            return None if self._listening is None else self._tagged(method, params, self._listening)
+        return None if self._modern and method in STANDING else bytes(message)
 
     @staticmethod
     def _tagged(method: str, params: Raw, listening: Raw) -> bytes:
@@ -67,5 +101,8 @@ class Relay:
         meta = {**members(inner["_meta"]), SUBSCRIPTION: listening}
         return notice_bytes(method, raw({**inner, "_meta": meta}))
 
-    def _relabelled(self, params: Raw) -> bytes:
+    def _relabelled(self, params: Raw) -> bytes | None:
+        if self._token is None or (step := _step.decode(params).progress) <= self._last:
+            return None
+        self._last = step
         return notice_bytes(PROGRESS, raw({**members(params), TOKEN: self._token}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import anyio
 import pytest
 from msgspec import Raw
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
@@ -128,6 +130,44 @@ async def test_what_a_child_logs_on_its_pipe_reaches_the_only_call_that_wants_it
                 subjects.call("child"), message, deadline=message.deadline, on_event=heard.append
             )
         assert {decode(each)["method"] for each in heard} == ({"notifications/message"} if told else set())
+
+
+async def log(
+    client: rpc.Client, mark: str, together: int, level: str = "info"
+) -> tuple[list[str], list[str]]:
+    """What a call that logs hears of, beside `together` others, and which levels its server was told."""
+    arguments = {"mark": mark, "together": together, "levels": ["debug", "error"]}
+    meta = {"io.modelcontextprotocol/logLevel": level} if level else {}
+    message = call("tools/call", {"name": "log", "arguments": arguments, "_meta": meta})
+    heard: list[Raw] = []
+    with anyio.fail_after(15):
+        result = await client.request(
+            subjects.call("child"), message, deadline=message.deadline, on_event=heard.append
+        )
+    levels = json.loads(decode(result)["content"][0]["text"])
+    return [decode(each)["params"]["data"] for each in heard], levels
+
+
+async def test_of_twenty_callers_at_once_none_hears_a_line_that_may_be_another_s(
+    connector: Connector, watcher: Watcher, client: rpc.Client
+) -> None:
+    connector.keep(child())
+    await watcher.until(watcher.is_ready)
+    with capture_logs() as logged:
+        told = await asyncio.gather(*(log(client, f"mark-{number}", together=20) for number in range(20)))
+    assert [heard for heard, _ in told] == [[]] * 20
+    dropped = [each["dropped"] for each in logged if each["event"] == "log line is for no certain call"]
+    assert dropped == list(range(1, 41))
+    assert (await log(client, "alone", together=1))[0] == ["alone", "alone"]
+
+
+async def test_a_server_with_sessions_is_told_the_lowest_level_anybody_wanted(
+    connector: Connector, watcher: Watcher, client: rpc.Client
+) -> None:
+    connector.keep(child())
+    await watcher.until(watcher.is_ready)
+    levels = [(await log(client, "x", 1, level))[1] for level in ("", "error", "emergency", "debug", "info")]
+    assert levels == [[], ["error"], ["error"], ["error", "debug"], ["error", "debug"]]
 
 
 async def test_a_cancel_reaches_the_child(connector: Connector, watcher: Watcher, client: rpc.Client) -> None:

@@ -26,6 +26,7 @@ NAMES = [
     "pid",
     "burst",
     "cancelled",
+    "log",
 ]
 
 

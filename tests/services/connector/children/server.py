@@ -27,12 +27,15 @@ TOOLS = [
     "pid",
     "burst",
     "cancelled",
+    "log",
 ]
 MODERN = "2026-07-28"
 cancelled: dict[int, threading.Event] = {}
 stopped: list[int] = []
 replies: queue.Queue[dict[str, Any]] = queue.Queue()
 lock = threading.Lock()
+levels: list[str] = []
+barriers: dict[int, threading.Barrier] = {}
 
 
 def write(text: str) -> None:
@@ -94,6 +97,17 @@ def asked(number: int, method: str) -> dict[str, Any]:
     raise SystemExit
 
 
+def log(number: int, arguments: dict[str, Any]) -> str:
+    """Log once that many of these calls are in flight together; tells which levels were set."""
+    with lock:
+        together = barriers.setdefault(arguments["together"], threading.Barrier(arguments["together"]))
+    together.wait(10)
+    for level in arguments["levels"]:
+        send(method="notifications/message", params={"level": level, "data": arguments["mark"]})
+    together.wait(10)
+    return json.dumps(levels)
+
+
 def garbage(number: int, arguments: dict[str, Any]) -> str:
     for _ in range(arguments["lines"]):
         write("Listening on port 3000...")
@@ -121,7 +135,7 @@ def run(number: int, name: str, arguments: dict[str, Any]) -> str:
             send(id="q1", method="sampling/createMessage", params={})
             send(id="q2", method="ping")
             return json.dumps([replies.get(timeout=10), replies.get(timeout=10)])
-        case "slow" | "big" | "flood" | "progress" | "garbage":
+        case "slow" | "big" | "flood" | "progress" | "garbage" | "log":
             return str(globals()[name](number, arguments))
     return json.dumps(arguments)
 
@@ -151,7 +165,7 @@ def answer(number: int, method: str, params: dict[str, Any]) -> None:
             result = {"supportedVersions": [MODERN], "capabilities": {"tools": {}}, "_meta": server}
             send(id=number, result={**result, "instructions": "be kind"})
         case "initialize" if not modern:
-            capabilities: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}}
+            capabilities: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}, "logging": {}}
             version = FLAGS.get("version", "2025-06-18")
             result = {
                 "protocolVersion": version,
@@ -163,6 +177,9 @@ def answer(number: int, method: str, params: dict[str, Any]) -> None:
             threading.Thread(target=call, args=(number, params), daemon=True).start()
         case "tools/list":
             send(id=number, result=listed(params))
+        case "logging/setLevel":
+            levels.append(params["level"])
+            send(id=number, result={})
         case "resources/list":
             send(id=number, result={"resources": [{"uri": "file:///a", "name": "a"}]})
         case _:

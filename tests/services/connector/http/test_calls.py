@@ -145,7 +145,8 @@ async def test_progress_arrives_in_order_and_only_at_its_call(era: str) -> None:
             await reply.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
         foreign = {"progressToken": 10**6, "progress": 9}
         await reply.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": foreign})
-        await reply.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "log"}})
+        for method in ("notifications/message", "notifications/tools/list_changed"):
+            await reply.event({"jsonrpc": "2.0", "method": method, "params": {"data": "log"}})
         await reply.event({"jsonrpc": "2.0", "id": asked.message["id"], "result": {}})
         await reply.end()
 
@@ -153,11 +154,14 @@ async def test_progress_arrives_in_order_and_only_at_its_call(era: str) -> None:
     async with serving(ERAS[era](stream)) as peer, opened(peer.url, heard=heard) as session:
         first: list[int] = []
         second: list[int] = []
+        logged: list[str] = []
 
         def into(steps: list[int], message: msgspec.Raw) -> None:
-            params = msgspec.json.decode(message)["params"]
-            if "progress" in params:
-                steps.append(params["progress"])
+            told = msgspec.json.decode(message)
+            if "progress" in told["params"]:
+                steps.append(told["params"]["progress"])
+            elif told["method"] == "notifications/message":
+                logged.append(told["params"]["data"])
 
         await asyncio.gather(
             call(session, on_event=lambda message: into(first, message)),
@@ -165,7 +169,9 @@ async def test_progress_arrives_in_order_and_only_at_its_call(era: str) -> None:
             call(session),
         )
     assert first == second == [0, 1, 2, 3]
-    assert [method for method, _ in heard] == ["notifications/message"] * 3
+    assert logged == ["log", "log"]
+    news = ["notifications/tools/list_changed"] * 3
+    assert [method for method, _ in heard] == (news if era == "legacy" else [])
 
 
 async def test_questions_of_a_legacy_server_are_answered_by_post() -> None:
