@@ -76,7 +76,9 @@ async def _listen(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
 
 async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     if call.notify:
-        await live.session.notify(call.method, params)
+        # A server of 2026-07-28 is told nothing: over HTTP that revision has no notifications of clients.
+        if live.opened.era == "legacy":
+            await live.session.notify(call.method, params)
         return EMPTY
     return await _overheard(live, call, params, job.event)
 

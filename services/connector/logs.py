@@ -7,6 +7,7 @@ import time
 import msgspec
 import structlog
 from msgspec import Raw, Struct
+from msgspec.json import Decoder
 
 from libs.common import codec
 from libs.common.errors import NexusError
@@ -27,7 +28,7 @@ class _Meta(Struct, rename={"level": _KEY}):
     level: str = ""
 
 
-_meta = codec.decoder(_Meta)
+_meta: Decoder[_Meta] = codec.decoder(_Meta)
 
 
 def wanted(params: Params) -> str:

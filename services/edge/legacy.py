@@ -129,8 +129,10 @@ class Legacy:
     async def _result(self, exchange: Exchange, message: Message, session: Session) -> Raw:
         if message.method == "ping":
             return _EMPTY
-        if message.method == DISCOVER:
-            raise MethodNotFound(f"the method {DISCOVER!r} does not exist in revision {session.version}")
+        if message.method in (DISCOVER, LISTEN):
+            raise MethodNotFound(
+                f"the method {message.method!r} does not exist in revision {session.version}"
+            )
         if message.method in (SUBSCRIBE, UNSUBSCRIBE) and exchange.surface.stands:
             return await self._follow(message, session)
         if message.method == SET_LEVEL and exchange.surface.logs:

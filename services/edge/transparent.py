@@ -28,7 +28,8 @@ _CARRIED = ("tools", "prompts", "resources", "completions", "logging")
 _UNSHARED = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 """They would change, for everybody, the one session that all clients of a server share."""
 LISTEN = "subscriptions/listen"
-_OWN_HOP = frozenset({"notifications/initialized", "notifications/cancelled"})
+_OWN_HOP = frozenset({"notifications/initialized", "notifications/cancelled", "notifications/progress"})
+"""They name requests of the client's hop by ids and tokens that mean nothing, or another call, further on."""
 
 
 class Transparent:
@@ -88,6 +89,8 @@ class Transparent:
         if ask.method in _UNSHARED:
             raise MethodNotFound(f"the method {ask.method!r} is not offered here")
         if ask.client.version not in MODERN:
+            if self.extensions and ask.method in tasks.METHODS:
+                raise MethodNotFound(f"the method {ask.method!r} is not offered here")
             return await self._send(ask, ask.params)
         if ask.method in tasks.METHODS:
             return await self._task(ask)

@@ -117,6 +117,18 @@ async def test_a_notification_reaches_the_child_and_is_answered_when_written(
     assert heard[-1] == "notifications/roots/list_changed"
 
 
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_only_a_server_with_sessions_is_told_what_clients_announce(
+    connector: Connector, watcher: Watcher, client: rpc.Client, era: str
+) -> None:
+    connector.keep(child(f"era={era}", era=era))
+    await watcher.until(watcher.is_ready)
+    for method in ("notifications/roots/list_changed", "notifications/com.example/odd"):
+        assert bytes(await ask(client, call(method, notify=True))) == b"{}"
+    own = ["notifications/initialized", "notifications/roots/list_changed", "notifications/com.example/odd"]
+    assert json.loads(await use(client, "heard")) == (own if era == "legacy" else [])
+
+
 async def test_what_a_child_logs_on_its_pipe_reaches_the_only_call_that_wants_it(
     connector: Connector, watcher: Watcher, client: rpc.Client
 ) -> None:

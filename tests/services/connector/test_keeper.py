@@ -50,10 +50,10 @@ async def test_a_server_that_starts_is_ready_for_calls_and_told_of(
         assert await use(client, "echo", {"x": 1}) == '{"x": 1, "_meta": {}}'
     held = watcher.held()
     assert held is not None
-    assert (held.tools, held.kind, held.restarts, held.error) == (13, "stdio", 0, "")
+    assert (held.tools, held.kind, held.restarts, held.error) == (14, "stdio", 0, "")
     assert [(fact.kind, fact.version) for fact in watcher.of(ServerStarted)] == [("stdio", "2025-06-18")]
     listed = watcher.of(ToolsListed)[0]
-    assert (listed.server, listed.worker, len(listed.tools)) == ("child", "w1", 13)
+    assert (listed.server, listed.worker, len(listed.tools)) == ("child", "w1", 14)
     assert listed.resources == [{"uri": "file:///a", "name": "a"}]
 
 

@@ -27,6 +27,7 @@ NAMES = [
     "burst",
     "cancelled",
     "log",
+    "heard",
 ]
 
 

@@ -113,6 +113,15 @@ async def test_what_a_legacy_client_says_of_extensions_is_not_passed_on(tasks: E
     assert decode(last(tasks).client.capabilities) == {"roots": {}}
 
 
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+async def test_a_client_with_a_session_cannot_name_a_task_by_the_id_of_the_server(
+    tasks: Edge, method: str
+) -> None:
+    answer = await tasks.legacy(await tasks.session(PATH), method, PATH, taskId="t-1")
+    assert answer.json()["error"]["code"] == -32601
+    assert tasks.gateway.seen == []
+
+
 async def test_a_server_without_tasks_is_not_asked_for_any(edge: Edge) -> None:
     answer = await ask(edge, "tasks/get", "one")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601)

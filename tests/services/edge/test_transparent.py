@@ -6,7 +6,7 @@ from msgspec import Raw
 from libs.common.codec import decode
 from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
-from tests.services.edge.conftest import Edge
+from tests.services.edge.conftest import Edge, modern_headers
 
 pytestmark = pytest.mark.anyio
 
@@ -63,11 +63,34 @@ async def test_a_method_that_would_change_the_shared_session_is_not_offered(edge
 
 async def test_a_notification_of_a_session_goes_through(edge: Edge) -> None:
     headers = await edge.session(PATH)
-    for method in ("notifications/initialized", "notifications/roots/list_changed"):
+    passed = ["notifications/roots/list_changed", "notifications/com.example/odd"]
+    for method in ("notifications/initialized", "notifications/progress", *passed):
         assert (await edge.notify(headers, method, PATH, a=1)).status_code == 202
-    (noted,) = edge.gateway.seen
-    assert isinstance(noted, NotifyServer)
-    assert (noted.method, decode(noted.params)) == ("notifications/roots/list_changed", {"a": 1})
+    noted = [each for each in edge.gateway.seen if isinstance(each, NotifyServer)]
+    assert [(each.method, decode(each.params)) for each in noted] == [(each, {"a": 1}) for each in passed]
+    assert len(edge.gateway.seen) == 2
+
+
+@pytest.mark.parametrize("method", ["notifications/roots/list_changed", "notifications/com.example/odd"])
+async def test_a_notification_without_a_session_is_taken_and_goes_nowhere(edge: Edge, method: str) -> None:
+    body = {"jsonrpc": "2.0", "method": method}
+    answer = await edge.http.post(PATH, json=body, headers=modern_headers(method))
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert edge.gateway.seen == []
+
+
+@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen"])
+async def test_a_method_of_2026_07_28_is_unknown_in_a_session(edge: Edge, method: str) -> None:
+    answer = await edge.legacy(await edge.session(PATH), method, PATH, notifications={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (200, -32601)
+    assert edge.gateway.seen == []
+
+
+@pytest.mark.parametrize("method", ["ping", "initialize"])
+async def test_a_method_of_sessions_is_unknown_without_one(edge: Edge, method: str) -> None:
+    answer = await edge.modern(method, PATH)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601)
+    assert edge.gateway.seen == []
 
 
 @pytest.mark.parametrize("server", ["nobody", "a.b", "a__b", "*", "%3E", "x" * 100, "%00"])

@@ -28,6 +28,7 @@ TOOLS = [
     "burst",
     "cancelled",
     "log",
+    "heard",
 ]
 MODERN = "2026-07-28"
 cancelled: dict[int, threading.Event] = {}
@@ -35,6 +36,7 @@ stopped: list[int] = []
 replies: queue.Queue[dict[str, Any]] = queue.Queue()
 lock = threading.Lock()
 levels: list[str] = []
+heard: list[str] = []
 barriers: dict[int, threading.Barrier] = {}
 
 
@@ -127,6 +129,8 @@ def run(number: int, name: str, arguments: dict[str, Any]) -> str:
             line = json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {}})
             write("\n".join([line] * arguments["lines"]))
             return "over"
+        case "heard":
+            return json.dumps(heard)
         case "cancelled":
             return str(len(stopped))
         case "ask" if "methods" in arguments:
@@ -192,6 +196,8 @@ def take(message: dict[str, Any]) -> None:
         os._exit(1)
     if "mute" in FLAGS or ("deaf" in FLAGS and method == "server/discover"):
         return
+    if "id" not in message:
+        heard.append(method)
     if method == "notifications/cancelled":
         cancelled.setdefault(message["params"]["requestId"], threading.Event()).set()
     elif "id" in message and method:
