@@ -144,7 +144,7 @@ async def negotiate(ask: Ask, tell: Tell, choice: Choice, deadline: float) -> Op
 async def discover(ask: Ask, deadline: float) -> Opened | None:
     """What a modern server tells of itself; None if it is none."""
     try:
-        found = _discovered(await ask("server/discover", stamped({}), deadline))
+        found = _discovered(await _discovery(ask, deadline))
     except DownstreamError as error:
         _refuse_disjoint(error)
         return None
@@ -154,6 +154,16 @@ async def discover(ask: Ask, deadline: float) -> Opened | None:
         return None
     info = found.meta.info if found.meta else NULL
     return Opened("modern", MODERN, found.capabilities, info, found.instructions or "")
+
+
+async def _discovery(ask: Ask, deadline: float) -> Raw:
+    """The answer to `server/discover`; asked again if the refusal names the revision it refused."""
+    try:
+        return await ask("server/discover", stamped({}), deadline)
+    except DownstreamError as error:
+        if MODERN not in _named(error):
+            raise
+    return await ask("server/discover", stamped({}), deadline)
 
 
 async def initialize(ask: Ask, tell: Tell, deadline: float) -> Opened:
@@ -208,15 +218,20 @@ async def _drop(*tasks: asyncio.Future[Opened | None] | asyncio.Future[Opened] |
 
 def _refuse_disjoint(error: DownstreamError) -> None:
     """Raise if the server named its revisions and none is known: trying on would only hide the reason."""
-    if error.downstream_code != _UNSUPPORTED:
-        return
-    try:
-        named = _supported(error.raw).supported
-    except msgspec.DecodeError:
-        return
+    named = _named(error)
     if named and not set(named) & {MODERN, *LEGACY}:
         versions = ", ".join(version[:40] for version in named[:5])
         raise ServerUnavailable(f"the server speaks only MCP revisions the gateway does not: {versions}")
+
+
+def _named(error: DownstreamError) -> list[str]:
+    """The revisions that a refused one was answered with."""
+    if error.downstream_code != _UNSUPPORTED:
+        return []
+    try:
+        return _supported(error.raw).supported
+    except msgspec.DecodeError:
+        return []
 
 
 def _members(meta: Raw) -> Params:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from libs.common import codec, trace
 from libs.common.config import InsertHeader
+from libs.common.messages.catalog import Tool
 from services.connector.session import Params
 
 Headers = dict[str, str]
@@ -27,6 +28,8 @@ _NAMED |= dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
 _MARK = "x-mcp-header"
 _TYPES = ("string", "integer", "boolean")
 _DEPTH = 16
+_raws = msgspec.json.Decoder(list[Raw]).decode
+_tool = msgspec.json.Decoder(Tool).decode
 
 
 def configured(token: SecretStr | None, rules: Iterable[InsertHeader]) -> Headers:
@@ -81,6 +84,20 @@ def mirrors(schema: Raw) -> Mirrors:
     return tuple(found)
 
 
+def sound(page: Raw) -> tuple[Raw, list[str]]:
+    """A page of `tools/list` without the tools whose marks break the rules, and the names of those."""
+    if _MARK.encode() not in memoryview(page).tobytes():
+        return page, []
+    try:
+        members = codec.members(page)
+        tools = [(raw, _tool(raw)) for raw in _raws(members["tools"])]
+    except (*codec.UNREADABLE, KeyError):
+        return page, []
+    broken = [tool.name for _, tool in tools if not _may_be_offered(tool)]
+    kept = [raw for raw, tool in tools if _may_be_offered(tool)]
+    return (codec.raw({**members, "tools": kept}), broken) if broken else (page, [])
+
+
 def mirrored(table: Mirrors, params: Params) -> Headers:
     """The `Mcp-Param-*` headers of one call; an argument that is missing or null has none."""
     if not table or "arguments" not in params:
@@ -88,6 +105,14 @@ def mirrored(table: Mirrors, params: Params) -> Headers:
     arguments = msgspec.json.decode(params["arguments"])
     values = ((name, _text(_at(arguments, path))) for path, name in table)
     return {name: safe(text) for name, text in values if text is not None}
+
+
+def _may_be_offered(tool: Tool) -> bool:
+    try:
+        mirrors(tool.input_schema)
+    except (*codec.UNREADABLE, ValueError):
+        return False
+    return True
 
 
 def _walk(node: Any, path: tuple[str, ...] | None, found: list[tuple[tuple[str, ...], str]]) -> None:

@@ -26,6 +26,8 @@ BACKGROUND = 128
 """Messages on their way beside the calls: answers to the server's questions, cancellations."""
 ASIDE = 5.0
 """Seconds for one of those, and for the goodbye at the end of a session."""
+UNSOUND = 1000
+"""Names of dropped tools that are remembered, so as to tell of each once."""
 
 _ERALESS = (401, 403, 429, *range(300, 400))
 """Statuses that say nothing about the era."""
@@ -71,6 +73,7 @@ class HttpSession:
         self._generation = 0
         self._renewing = asyncio.Lock()
         self._mirrors: dict[str, Mirrors] = {}
+        self._unsound: set[str] = set()
         self._aside: set[asyncio.Task[None]] = set()
         self._listening: asyncio.Task[None] | None = None
 
@@ -111,9 +114,10 @@ class HttpSession:
         if on_event is not None:
             self._exchange.sinks[request.number] = on_event
         try:
-            return await self._bounded(self._attempt, request, deadline)
+            result = await self._bounded(self._attempt, request, deadline)
         finally:
             self._exchange.sinks.pop(request.number, None)
+        return self._sound(result) if method == "tools/list" and self._era == "modern" else result
 
     async def notify(self, method: str, params: Params) -> None:
         """Send one notification. The modern era defines none over HTTP, so there it is dropped."""
@@ -140,6 +144,15 @@ class HttpSession:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._quietly(self._exchange.leave)
         await self._client.close()
+
+    def _sound(self, page: Raw) -> Raw:
+        """Without tools that could only be called wrongly, which a client must not offer; each told once."""
+        page, broken = headers.sound(page)
+        for name in broken:
+            if name not in self._unsound and len(self._unsound) < UNSOUND:
+                self._unsound.add(name)
+                _log.warning("tool.dropped", server=self._server.name, tool=name, cause="its x-mcp-header")
+        return page
 
     def _request(
         self, method: str, params: Params, era: Era, asked: Asked | None = None, *, progress: bool = False

@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.broker import free_port
-from tests.conformance import suite, verdict
+from tests.conformance import outward, suite, verdict
 from tests.conformance.fleet import TARGETS, Fleet
 from tests.conformance.proxy import Proxy
 from tests.conformance.suite import REVISIONS, Scenario
 
 EXPECTED = Path(__file__).parent / "expected.toml"
+EXPECTED_OUTWARD = Path(__file__).parent / "expected_client.toml"
 
 
 async def collect(
@@ -76,17 +77,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--revision", action="append", choices=REVISIONS)
     parser.add_argument("--target", action="append", choices=TARGETS)
+    parser.add_argument(
+        "--client", action="store_true", help="the gateway as a client of the suite's servers"
+    )
     parser.add_argument("--verbose", action="store_true", help="say of each check why it failed")
     arguments = parser.parse_args()
     revisions = arguments.revision or list(REVISIONS)
     folder = Path(tempfile.mkdtemp(prefix="conformance-"))
-    found = asyncio.run(collect(revisions, arguments.target or list(TARGETS), folder))
+    if arguments.client:
+        found = asyncio.run(outward.collect(revisions, folder))
+    else:
+        found = asyncio.run(collect(revisions, arguments.target or list(TARGETS), folder))
     console = Console(width=110)
     for revision in revisions:
         show(found, revision, console)
     if arguments.verbose:
         print(*faults(found), sep="\n")
-    complaints = verdict.complaints(found, verdict.read(EXPECTED))
+    complaints = verdict.complaints(found, verdict.read(EXPECTED_OUTWARD if arguments.client else EXPECTED))
     print(*complaints, sep="\n")
     return 1 if complaints else 0
 

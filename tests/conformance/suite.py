@@ -48,7 +48,7 @@ class Scenario:
 async def run(url: str, revision: str, folder: Path) -> list[Scenario]:
     """Every scenario of a revision's requirements against the server at `url`."""
     process = await asyncio.create_subprocess_exec(
-        _node(),
+        node(),
         PROGRAM,
         *("server", "--url", url, "--requirements", revision, "--output-dir", folder),
         stdout=asyncio.subprocess.PIPE,
@@ -92,7 +92,7 @@ def _faults(folder: Path, name: str) -> tuple[Check, ...]:
     )
 
 
-def _node() -> str:
+def node() -> str:
     """The Node of the wheel, which stands beside this interpreter or on the PATH."""
     beside = Path(sys.executable).parent / "node"
     found = str(beside) if beside.exists() else shutil.which("node")

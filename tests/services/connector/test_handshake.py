@@ -131,3 +131,23 @@ async def test_an_initialize_without_a_version_is_refused() -> None:
 async def test_a_server_that_must_be_modern_and_is_not_is_refused() -> None:
     with pytest.raises(ServerUnavailable, match="era is set to modern"):
         await Server(discover=DownstreamError(-32601, "what?")).shake("modern")
+
+
+async def test_a_refusal_that_names_the_revision_it_refused_is_asked_again() -> None:
+    server = Server(initialize=INITIALIZED)
+    answers = iter([DownstreamError(-32022, "no", codec.raw({"supported": [MODERN]})), DISCOVERED])
+
+    async def ask(method: str, params: Params, deadline: float) -> Raw:
+        server.answers["discover"] = next(answers)
+        return await server.ask(method, params, deadline)
+
+    opened = await negotiate(ask, server.tell, "auto", time.time() + 5)
+    assert opened.era == "modern"
+    assert server.heard == ["server/discover", "server/discover"]
+
+
+async def test_a_server_that_refuses_what_it_names_twice_is_taken_for_legacy() -> None:
+    refusal = DownstreamError(-32022, "no", codec.raw({"supported": [MODERN]}))
+    server = Server(discover=refusal, initialize=INITIALIZED)
+    assert (await server.shake()).era == "legacy"
+    assert server.heard[:3] == ["server/discover", "server/discover", "initialize"]

@@ -102,3 +102,23 @@ def test_a_schema_without_marks_mirrors_nothing() -> None:
 def test_a_schema_with_a_wrong_mark_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="header"):
         headers.mirrors(codec.raw(schema))
+
+
+def tool(name: str, *properties: tuple[str, Any]) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object", "properties": dict(properties)}, "x-more": 1}
+
+
+def test_tools_that_could_only_be_called_wrongly_are_taken_out_of_a_page() -> None:
+    good, bad = tool("good", ("a", marked("Region"))), tool("bad", ("a", marked("no name")))
+    page = codec.raw({"tools": [bad, good, {"name": "plain"}], "nextCursor": "c"})
+    kept, broken = headers.sound(page)
+    assert codec.decode(kept) == {"tools": [good, {"name": "plain"}], "nextCursor": "c"}
+    assert broken == ["bad"]
+
+
+@pytest.mark.parametrize(
+    "page", [{"tools": [tool("a", ("a", marked("A")))]}, {"tools": "x-mcp-header"}, "x-mcp-header"]
+)
+def test_a_page_without_such_tools_stays_as_it_came(page: Any) -> None:
+    raw = codec.raw(page)
+    assert headers.sound(raw) == (raw, [])
