@@ -30,6 +30,7 @@ NexusError                       code, HTTP status, whether the call was execute
 ├── InternalFault                a fault of our own: executed unknown
 └── DownstreamFailed             executed: yes
     ├── DownstreamError          the server's own JSON-RPC error, passed on as it came
+    ├── CapabilityMissing        -32021, 400: it asked for what the client has not declared
     ├── ResultTooLarge           the answer is over the bound
     └── ResultInvalid            the answer is not JSON-RPC
 ConfigError                      the configuration is wrong; every mistake at once
@@ -222,6 +223,11 @@ class DownstreamError(DownstreamFailed):
 
     def failure(self) -> Failure:
         return Failure(self.downstream_code, self.message, self.executed, 200, self.raw, verbatim=True)
+
+
+class CapabilityMissing(DownstreamFailed):
+    code = -32021
+    http = 400
 
 
 class ResultTooLarge(DownstreamFailed):

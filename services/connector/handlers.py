@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from libs.common import rpc
 from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import InvalidParams
-from libs.common.messages.calls import EMPTY, Call
+from libs.common.messages.calls import EMPTY, Call, HoldCall
 from libs.common.trace import NONE
 from services.connector import logs, parking
+from services.connector.needs import Offer
 from services.connector.parking import Parking, Work
 from services.connector.pool import Live, Pool
 from services.connector.questions import Asked
@@ -30,8 +31,10 @@ class Calls:
         self._pool = pool
         self._parking = Parking(pool.worker)
 
-    async def handle(self, call: Call, job: rpc.Job) -> Raw:
+    async def handle(self, call: Call | HoldCall, job: rpc.Job) -> Raw:
         """The raw result of one call; arguments that miss the tool's schema are answered here."""
+        if isinstance(call, HoldCall):
+            return self._parking.hold(call)
         params = _params(call)
         if parking.resumes(params):
             return await self._parking.resume(call, params, job)
@@ -43,8 +46,11 @@ class Calls:
                 return _explained(call.tool, problems)
         if call.method == LISTEN:
             return await _until(self._pool.closing, _counted(live, _listen(live, call, params, job)))
-        if live.opened.era == "legacy" and not call.notify and parking.answers(call):
-            return await self._parking.begin(call, job, _work(live, call, params))
+        if live.opened.era == "legacy" and parking.may_ask(call):
+            offer = Offer(call.client)
+            if offer:
+                return await self._parking.begin(call, offer, job, _work(live, call, params))
+            return await offer.judge(_counted(live, _overheard(live, call, params, job.event, offer.refuse)))
         return await _counted(live, _run(live, call, params, job))
 
     async def close(self) -> None:

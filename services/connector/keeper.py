@@ -16,7 +16,7 @@ from libs.common import rpc, subjects
 from libs.common.config import HttpServer, StdioServer
 from libs.common.errors import BusUnavailable, NexusError
 from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted
-from libs.common.messages.calls import Call
+from libs.common.messages.calls import Order
 from libs.common.messages.catalog import Listing
 from services.connector import changes
 from services.connector.arguments import Checker, schemas
@@ -48,7 +48,7 @@ class Parts:
     """What every keeper of a worker shares."""
 
     pool: Pool
-    calls: rpc.Server[Call]
+    calls: rpc.Server[Order]
     facts: Facts
     connect: Connect
     relist: float

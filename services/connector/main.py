@@ -12,7 +12,7 @@ from libs.common.codec import decoder
 from libs.common.config import Config, StdioServer
 from libs.common.facts import Facts
 from libs.common.kv import Bucket, Snapshot
-from libs.common.messages.calls import Call
+from libs.common.messages.calls import Order
 from libs.common.service import Context, snapshots
 from services.connector import detect
 from services.connector.handlers import Calls
@@ -31,7 +31,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     leases = Bucket(bus, subjects.LEASES, owner=True)
     owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
     answering = Calls(pool)
-    calls: rpc.Server[Call] = rpc.Server(bus, context.worker, decoder(Call), answering.handle)
+    calls: rpc.Server[Order] = rpc.Server(bus, context.worker, decoder(Order), answering.handle)
     await calls.start()
     async with Facts(context.nats_url, context.role) as facts, snapshots(owners):
         parts = Parts(pool, calls, facts, connector(config), config.mcp.relist_interval)

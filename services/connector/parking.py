@@ -18,34 +18,38 @@ from msgspec import Raw
 from libs.common import rpc
 from libs.common.codec import UNREADABLE, decode, members, raw
 from libs.common.errors import NULL, DeadlineExceeded, InvalidParams, Overloaded
-from libs.common.messages.calls import EMPTY, WORKER, Call
-from services.connector.questions import Asked, Question, decline
+from libs.common.messages.calls import EMPTY, REFUSED, WORKER, Call, HoldCall
+from services.connector.handshake import MODERN
+from services.connector.needs import Offer
+from services.connector.questions import INTERNAL, Asked, Question
 from services.connector.session import EventSink, Params
 
 LIFE = 900.0
 """Seconds a call may go on after the deadline of the request that began it."""
-PATIENCE = 300.0
-"""Seconds for the answers to come."""
+PATIENCE = 120.0
+"""Seconds in which a modern client may come back with its answers."""
+VIGIL = 15.0
+"""Seconds until an edge that asks a client with a session has to say again that it still waits."""
+TOGETHER = 0.02
+"""Seconds in which more questions of a call may come, so that the client is asked once for all of them."""
 PARKED_MAX = 500
 """Calls of one worker that wait for answers."""
 QUESTIONS_MAX = 16
 """Open questions of one call."""
 STATE, RESPONSES = "requestState", "inputResponses"
 
-_NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
-_URL = "elicitation.url"
-"""What a client declares beside `elicitation` if it can send a person to an address."""
 _ASKING = frozenset({"tools/call", "prompts/get", "resources/read"})
 """The requests that may be answered by a question."""
 _MARK = "nexus-parked."
+_REFUSED = f'"{REFUSED}"'.encode()
 
 Work = Callable[[EventSink, Asked, float], Awaitable[Raw]]
 """Runs a call downstream, given who hears its events and its questions, and its absolute deadline."""
 
 
-def answers(call: Call) -> bool:
-    """Whether the client of this call can be asked anything while it runs."""
-    return call.method in _ASKING and bool(_offered(call))
+def may_ask(call: Call) -> bool:
+    """Whether a request like this may be answered by a question."""
+    return call.method in _ASKING and not call.notify
 
 
 def resumes(params: Params) -> bool:
@@ -58,7 +62,8 @@ class _Held:
     """One call that runs, the questions it has open, and the job that waits for it, if one does."""
 
     key: tuple[str, ...]
-    offered: frozenset[str]
+    offer: Offer
+    patience: float
     token: str = ""
     job: rpc.Job | None = None
     task: asyncio.Future[Raw] = field(init=False)
@@ -78,19 +83,29 @@ class _Held:
         self.fresh[f"q{self.last}"] = question
         self.asked.set()
 
+    def show(self) -> dict[str, object]:
+        """The open questions for the client; from now on it knows them."""
+        self.shown, self.fresh = {**self.shown, **self.fresh}, {}
+        self.asked.clear()
+        return {key: _shown(question) for key, question in self.shown.items()}
+
     def reply(self, replies: Params) -> None:
         """Answer what the client was asked; what it left out is refused."""
         for key, question in self.shown.items():
-            result = replies.get(key, NULL)
-            if bytes(result).startswith(b"{"):
-                question.answer(result)
-            else:
-                question.refuse(-1, "the client did not answer")
+            _settle(question, replies.get(key, NULL))
         self.shown.clear()
+
+    def give_up(self) -> None:
+        """Tell the server that nobody will answer it any more."""
+        for question in (*self.shown.values(), *self.fresh.values()):
+            question.refuse(INTERNAL, "the call was given up before the client had answered")
 
 
 class Parking:
-    """The parked calls of one worker. Each is resumed once, by whoever began it, or given up after 300 s."""
+    """The parked calls of one worker. Each is resumed once, by whoever began it, or given up.
+
+    A modern client has 120 s to come back. One with a session has as long as its edge says that it waits.
+    """
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
@@ -101,16 +116,17 @@ class Parking:
     def __len__(self) -> int:
         return len(self._parked)
 
-    async def begin(self, call: Call, job: rpc.Job, work: Work) -> Raw:
+    async def begin(self, call: Call, offer: Offer, job: rpc.Job, work: Work) -> Raw:
         """The result of `work`, or the questions it has first.
 
         Raises `DeadlineExceeded` if neither comes in the time of `call`.
         """
-        held = _Held(_key(call), _offered(call))
+        held = _Held(_key(call), offer, PATIENCE if call.client.version == MODERN else VIGIL)
         until = call.deadline + LIFE
-        held.task = asyncio.ensure_future(work(held.hear, lambda asked: self._ask(held, asked), until))
+        running = work(held.hear, lambda asked: self._ask(held, asked), until)
+        held.task = asyncio.ensure_future(offer.judge(running))
         self._tasks.add(held.task)
-        held.task.add_done_callback(self._ended)
+        held.task.add_done_callback(lambda _: self._ended(held))
         return await self._wait(held, call, job)
 
     async def resume(self, call: Call, params: Params, job: rpc.Job) -> Raw:
@@ -120,19 +136,29 @@ class Parking:
         """
         held = self._parked.get(str(decode(params[STATE])))
         if held is None or held.key != _key(call):
-            raise InvalidParams("the call this answers is over or unknown")
+            raise _unknown()
         replies = _replies(params)
         self._release(held)
         held.reply(replies)
         return await self._wait(held, call, job)
+
+    def hold(self, wish: HoldCall) -> Raw:
+        """Let a parked call wait on, or end it. Raises `InvalidParams` like `resume`."""
+        held = self._parked.get(str(decode(wish.state)))
+        if held is None or held.key[-1] != wish.principal.key:
+            raise _unknown()
+        if wish.end:
+            self._expire(held)
+        else:
+            self._await(held)
+        return raw({"over": held.task.done()})
 
     async def close(self) -> None:
         """Give every call up that nobody waits for; none is parked any more."""
         self._closing = True
         given_up = list(self._parked.values())
         for held in given_up:
-            self._release(held)
-            held.task.cancel()
+            self._expire(held)
         await asyncio.gather(*(held.task for held in given_up), return_exceptions=True)
 
     async def _wait(self, held: _Held, call: Call, job: rpc.Job) -> Raw:
@@ -143,6 +169,8 @@ class Parking:
             await asyncio.wait(
                 waits, timeout=max(0, call.deadline - time.time()), return_when=asyncio.FIRST_COMPLETED
             )
+            if held.fresh:
+                await asyncio.wait({held.task}, timeout=TOGETHER)
             if held.task.done():
                 return held.task.result()
             if held.fresh:
@@ -155,11 +183,11 @@ class Parking:
                 held.task.cancel()
 
     def _ask(self, held: _Held, question: Question) -> None:
+        if not held.offer.admits(question):
+            return
         crowded = len(self._parked) >= PARKED_MAX or len(held.fresh) + len(held.shown) >= QUESTIONS_MAX
-        if _needed(question) not in held.offered:
-            decline(question)
-        elif self._closing or crowded:
-            question.refuse(-32603, "too many questions wait for an answer")
+        if self._closing or crowded:
+            question.refuse(INTERNAL, "too many questions wait for an answer")
         else:
             held.ask(question)
 
@@ -171,18 +199,20 @@ class Parking:
             raise full
         held.token = f"{_MARK}{secrets.token_urlsafe(24)}"
         self._parked[held.token] = held
-        held.timer = asyncio.get_running_loop().call_later(PATIENCE, self._expire, held)
-        wanted = {key: _shown(question) for key, question in held.fresh.items()}
-        held.shown, held.fresh = {**held.shown, **held.fresh}, {}
-        held.asked.clear()
+        self._await(held)
         return raw(
             {
                 "resultType": "input_required",
-                "inputRequests": wanted,
+                "inputRequests": held.show(),
                 STATE: held.token,
                 "_meta": {WORKER: self._worker},
             }
         )
+
+    def _await(self, held: _Held) -> None:
+        if held.timer is not None:
+            held.timer.cancel()
+        held.timer = asyncio.get_running_loop().call_later(held.patience, self._expire, held)
 
     def _release(self, held: _Held) -> None:
         del self._parked[held.token]
@@ -194,35 +224,13 @@ class Parking:
         self._release(held)
         held.task.cancel()
 
-    def _ended(self, task: asyncio.Future[Raw]) -> None:
+    def _ended(self, held: _Held) -> None:
         """A call may fail while it is parked: whoever resumes it hears of that, if anybody does."""
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()
-
-
-def _offered(call: Call) -> frozenset[str]:
-    """The capabilities of the client that a question can be for."""
-    if call.client.capabilities == EMPTY:
-        return frozenset()
-    try:
-        declared = members(call.client.capabilities)
-        modes = members(declared.get("elicitation", EMPTY))
-    except UNREADABLE:
-        return frozenset()
-    offered = frozenset(declared) & frozenset(_NEEDS.values())
-    return offered | {_URL} if "url" in modes else offered
-
-
-def _needed(question: Question) -> str | None:
-    """The capability of the client that `question` is for; None if no client can answer it."""
-    try:
-        mode = members(members(question.message).get("params", EMPTY)).get("mode", NULL)
-    except UNREADABLE:
-        return None
-    if question.method == "elicitation/create" and bytes(mode) == b'"url"':
-        return _URL
-    return _NEEDS.get(question.method)
+        self._tasks.discard(held.task)
+        if held.task.cancelled():
+            held.give_up()
+        else:
+            held.task.exception()
 
 
 def _key(call: Call) -> tuple[str, ...]:
@@ -232,11 +240,28 @@ def _key(call: Call) -> tuple[str, ...]:
     return call.server, call.method, target, call.principal.key
 
 
+def _unknown() -> InvalidParams:
+    unknown = InvalidParams("the call this answers is over or unknown")
+    unknown.executed = "unknown"
+    return unknown
+
+
 def _replies(params: Params) -> Params:
     try:
         return members(params.get(RESPONSES, EMPTY))
     except UNREADABLE:
         raise InvalidParams(f"{RESPONSES} must be an object") from None
+
+
+def _settle(question: Question, reply: Raw) -> None:
+    """Pass on what a client said: its answer, the error it answered with, or nothing."""
+    said = bytes(reply)
+    if not said.startswith(b"{"):
+        question.refuse(-1, "the client did not answer")
+    elif _REFUSED in said and REFUSED in (parts := members(reply)):
+        question.fail(parts[REFUSED])
+    else:
+        question.answer(reply)
 
 
 def _shown(question: Question) -> dict[str, object]:

@@ -9,6 +9,9 @@ from msgspec import Raw
 
 from libs.common import codec
 
+UNKNOWN, INVALID, INTERNAL = -32601, -32602, -32603
+"""Codes of JSON-RPC: what a client says that cannot answer such a question, not in this form, or not now."""
+
 Id = int | str | float | None
 """The id of a JSON-RPC request."""
 
@@ -29,7 +32,10 @@ class Question:
 
     def refuse(self, code: int, message: str) -> None:
         """Send an error; dropped if the session has ended."""
-        error = {"code": code, "message": message}
+        self.fail(codec.raw({"code": code, "message": message}))
+
+    def fail(self, error: Raw) -> None:
+        """Send an error as the client worded it."""
         self.reply(codec.encode({"jsonrpc": "2.0", "id": self.id, "error": error}))
 
 
@@ -40,5 +46,5 @@ Asked = Callable[[Question], None]
 def decline(question: Question) -> None:
     """Refuse a question that belongs to no client who could answer it."""
     question.refuse(
-        -32601, f'no client answers "{question.method}" here: none that declared it is known to wait'
+        UNKNOWN, f'no client answers "{question.method}" here: none that declared it is known to wait'
     )

@@ -23,6 +23,7 @@ from services.edge.settings import Settings
 from services.edge.standing import Standing
 from services.edge.tasks import Tickets
 from services.edge.transparent import Transparent
+from services.edge.vigil import Vigil
 
 
 class Application(FastAPI):
@@ -50,11 +51,12 @@ def create_app(
     """
     app = _bare(settings)
     sessions = Sessions(keys, catalog, settings.session_ttl)
+    schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
+    vigil = Vigil(gateway, parked)
     modern, legacy = (
         Modern(settings),
-        Legacy(gateway, catalog, sessions, flights, questions, standing, settings),
+        Legacy(gateway, catalog, sessions, flights, questions, standing, vigil, settings),
     )
-    schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked)
 
     def one(scope: Scope) -> Transparent:

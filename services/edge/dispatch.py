@@ -12,13 +12,14 @@ from msgspec import Raw
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import encode
-from libs.common.errors import BusUnavailable, NexusError, ServerUnavailable, WorkerLost
+from libs.common.errors import BusUnavailable, CallFailed, NexusError, ServerUnavailable, WorkerLost
 from libs.common.fleet import Fleet
 from libs.common.messages.calls import (
     CallServer,
     CancelRequest,
     ClientReply,
     ExecuteTool,
+    HoldCall,
     NotifyServer,
     Request,
 )
@@ -50,11 +51,7 @@ class Dispatch:
         try:
             return await self._send(message, on_event)
         except NexusError as error:
-            if not _proven(error):
-                raise
-            if _bound(message):
-                raise WorkerLost("the worker that held this call is gone") from error
-            return await self._again(message, on_event, error)
+            return await self._again(message, on_event, _repeatable(message, error))
 
     async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
         with suppress(BusUnavailable):
@@ -77,9 +74,7 @@ class Dispatch:
             try:
                 return await self._send(message, on_event)
             except NexusError as again:
-                if not _proven(again):
-                    raise
-                error = again
+                error = _repeatable(message, again)
         if _nobody(error):
             raise error
         return await self._send(message, on_event)
@@ -110,14 +105,20 @@ class Dispatch:
             stop()
 
 
-def _proven(error: NexusError) -> bool:
+def _repeatable(message: Request, error: NexusError) -> NexusError:
+    """`error` if it is a proven `no` that somebody else, or somebody later, may answer; else it is raised."""
     failure = error.failure()
-    return failure.retry and failure.executed == "no"
+    if not failure.retry or failure.executed != "no":
+        raise error
+    if _bound(message) and isinstance(error, CallFailed):
+        # A router said so. Where there was none, nothing is known of the worker.
+        raise WorkerLost("the worker that held this call is gone") from error
+    return error
 
 
 def _bound(message: Request) -> bool:
     """Whether only one worker can take this: it holds the call that goes on."""
-    return isinstance(message, CallServer | ExecuteTool) and message.worker != ""
+    return isinstance(message, CallServer | ExecuteTool | HoldCall) and message.worker != ""
 
 
 def _nobody(error: NexusError) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
-from msgspec import Raw, structs
+from msgspec import Raw, UnsetType, structs
 
 from libs.common.codec import raw
 from libs.common.errors import (
@@ -36,12 +37,13 @@ from services.edge.progress import Relay
 from services.edge.questions import Questions, Reply, addressed
 from services.edge.respond import legacy_status, result_bytes
 from services.edge.results import legacy_result
-from services.edge.rounds import complete
+from services.edge.rounds import Answers, complete
 from services.edge.sessions import Session, Sessions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
 from services.edge.streams import Watch
 from services.edge.surface import Ask
+from services.edge.vigil import Vigil
 
 SESSION = "mcp-session-id"
 REASON_MAX = 256
@@ -69,12 +71,14 @@ class Legacy:
         flights: Flights,
         questions: Questions,
         standing: Standing,
+        vigil: Vigil,
         settings: Settings,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
         self._questions = questions
         self._standing = standing
+        self._vigil = vigil
         self._sessions = sessions
         self._flights = flights
         self._settings = settings
@@ -147,7 +151,12 @@ class Legacy:
         async def question(method: str, params: Raw) -> Reply:
             return await self._questions.ask(session.id, method, params, emit)
 
-        return await complete(result, ask.client, question, again)
+        async def hold(state: Raw | UnsetType, answers: Coroutine[Any, Any, Answers]) -> Answers:
+            # Who has hung up cannot answer.
+            with Watch(exchange.receive):
+                return await self._vigil.keep(state, exchange.principal, exchange.surface.route, answers)
+
+        return await complete(result, ask.client, question, again, hold)
 
     def _ask(self, exchange: Exchange, message: Message, session: Session) -> Ask:
         token = progress_token(message.params)

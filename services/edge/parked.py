@@ -25,12 +25,14 @@ LIFE = 600.0
 STATE = "requestState"
 
 
-class _Place(Struct):
+class Place(Struct, frozen=True):
+    """Where a call is held, and by what name it is known there."""
+
     worker: str
     state: Raw
 
 
-_place: Decoder[_Place] = decoder(_Place)
+_place: Decoder[Place] = decoder(Place)
 
 
 class Parked:
@@ -52,7 +54,7 @@ class Parked:
             return result
         if not asks:
             return result
-        payload = encode(_Place(worker, parts.get(STATE, NULL)))
+        payload = encode(Place(worker, parts.get(STATE, NULL)))
         expires = time.time() + LIFE
         sealed = self._keys.seal(payload, binding=_binding(principal, route), expires=expires)
         kept = {key: value for key, value in parts.items() if key != "_meta"}
@@ -65,17 +67,25 @@ class Parked:
 
         Raises `InvalidParams`, the same for a forged, a foreign and an old state.
         """
-        state = params.get(STATE)
+        place = self.place(params.get(STATE), principal, route)
+        return ("", params) if place is None else (place.worker, {**params, STATE: place.state})
+
+    def place(self, state: object, principal: Principal, route: str) -> Place | None:
+        """Where the call is that asked with this state; None if nobody holds one. Raises like `redeem`."""
         text = decode(state) if isinstance(state, Raw) else state
         if not isinstance(text, str) or not text.startswith(PREFIX):
-            return "", params
+            return None
         sealed = text.removeprefix(PREFIX)
         try:
             opened = self._keys.open(sealed, binding=_binding(principal, route), now=time.time())
         except SealBroken:
             raise InvalidParams(f"{STATE} is not valid here") from None
-        place = _place.decode(opened)
-        return place.worker, {**params, STATE: place.state}
+        return _place.decode(opened)
+
+
+def is_held(state: object) -> bool:
+    """Whether a `requestState`, raw, is one of a held call."""
+    return isinstance(state, Raw) and bytes(state).startswith(f'"{PREFIX}'.encode())
 
 
 def _binding(principal: Principal, route: str) -> tuple[str, ...]:

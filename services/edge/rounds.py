@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
@@ -11,7 +11,8 @@ from msgspec.json import Decoder
 
 from libs.common.codec import decode, decoder, raw
 from libs.common.errors import NULL, InvalidRequest, ResultInvalid
-from libs.common.messages.calls import EMPTY, Client
+from libs.common.messages.calls import EMPTY, REFUSED, Client
+from services.edge.parked import is_held
 from services.edge.questions import Reply
 
 ROUNDS_MAX = 10
@@ -22,6 +23,10 @@ PAUSE_MAX = 1.0
 """Seconds before a server that asked nothing is asked again."""
 
 Ask = Callable[[str, Raw], Awaitable[Reply]]
+Answers = dict[str, Raw]
+"""What the client said to each question, by name."""
+Hold = Callable[[Raw | UnsetType, Coroutine[Any, Any, Answers]], Awaitable[Answers]]
+"""Awaits the answers to what was asked with this state, and minds whoever waits for them."""
 Again = Callable[[dict[str, Any]], Awaitable[Raw]]
 """Sends the request once more, with these members added to its params."""
 
@@ -57,11 +62,11 @@ def required(result: Raw) -> InputRequired | None:
     return parsed if parsed.result_type == "input_required" else None
 
 
-async def complete(result: Raw, client: Client, ask: Ask, again: Again) -> Raw:
+async def complete(result: Raw, client: Client, ask: Ask, again: Again, hold: Hold) -> Raw:
     """The final result, after at most ten rounds of questions.
 
     Raises `ResultInvalid` if the server asks for what the client does not offer, or does not come to an end;
-    `InvalidRequest` if the client refuses.
+    `InvalidRequest` if the client refuses. A call that is held gets the refusal itself.
     """
     pause = PAUSE_FIRST
     for _ in range(ROUNDS_MAX):
@@ -70,7 +75,7 @@ async def complete(result: Raw, client: Client, ask: Ask, again: Again) -> Raw:
             return result
         more: dict[str, Any] = {}
         if wanted.input_requests:
-            more["inputResponses"] = await _answers(wanted.input_requests, client, ask)
+            more["inputResponses"] = await hold(wanted.request_state, _answers(wanted, client, ask))
         else:
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_MAX)
@@ -80,22 +85,30 @@ async def complete(result: Raw, client: Client, ask: Ask, again: Again) -> Raw:
     raise ResultInvalid(f"the server asked for input {ROUNDS_MAX} times and did not come to an end")
 
 
-async def _answers(questions: dict[str, _Question], client: Client, ask: Ask) -> dict[str, Raw]:
+async def _answers(wanted: InputRequired, client: Client, ask: Ask) -> Answers:
+    questions = wanted.input_requests
     if len(questions) > REQUESTS_MAX:
         raise ResultInvalid(f"the server asks more than {REQUESTS_MAX} questions at once")
     for question in questions.values():
         _check_offered(question.method, client)
-    replies = await asyncio.gather(*(_answer(each, client, ask) for each in questions.values()))
+    refused = _passed_on if is_held(wanted.request_state) else _raised
+    replies = await asyncio.gather(*(_answer(each, client, ask, refused) for each in questions.values()))
     return dict(zip(questions, replies, strict=True))
 
 
-async def _answer(question: _Question, client: Client, ask: Ask) -> Raw:
+async def _answer(question: _Question, client: Client, ask: Ask, refused: Callable[[str, Raw], Raw]) -> Raw:
     if question.method == "elicitation/create" and client.version in _WITHOUT_URLS and _is_url(question):
         return _DECLINED
     reply = await ask(question.method, question.params)
-    if reply.error != NULL:
-        raise InvalidRequest(f"the client refused {question.method}")
-    return reply.result
+    return reply.result if reply.error == NULL else refused(question.method, reply.error)
+
+
+def _passed_on(_: str, error: Raw) -> Raw:
+    return raw({REFUSED: error})
+
+
+def _raised(method: str, _: Raw) -> Raw:
+    raise InvalidRequest(f"the client refused {method}")
 
 
 def _check_offered(method: str, client: Client) -> None:

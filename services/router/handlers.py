@@ -26,6 +26,7 @@ from libs.common.messages.calls import (
     Call,
     CallServer,
     ExecuteTool,
+    HoldCall,
     NotifyServer,
     Request,
     ResolveTool,
@@ -69,7 +70,7 @@ class Router:
         gone = ServerUnavailable("nobody was there to take the call; it may be restarting")
         await rpc.respond(self._bus, reply, gone)
 
-    def route(self, request: Request) -> tuple[str, Call | SearchTools | ResolveTool]:
+    def route(self, request: Request) -> tuple[str, Call | SearchTools | ResolveTool | HoldCall]:
         """The next subject and message. Raises `Refused` for what goes nowhere."""
         if time.time() >= request.deadline:
             raise Refused("the deadline was over before the call was routed")
@@ -80,6 +81,8 @@ class Router:
                 return subjects.SEARCH, request
             case CallServer() | NotifyServer():
                 return self._call(request)
+            case HoldCall():
+                return subjects.worker(request.worker), request
 
     def _execute(self, request: ExecuteTool) -> tuple[str, Call | ResolveTool]:
         found = self._names.find(request.name)

@@ -76,6 +76,7 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
         calls.Request,
         calls.NotifyServer("git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL),
     ),
+    "HoldCall": (calls.Request, calls.HoldCall("w1", DEADLINE, Raw(b'"held-1"'), PRINCIPAL, True)),
     "SearchTools": (calls.Request, calls.SearchTools(DEADLINE, "commits", ("git", "log"), 5, PRINCIPAL)),
     "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL)),
     "Call": (calls.Call, CALL),

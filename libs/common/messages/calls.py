@@ -15,6 +15,8 @@ from libs.common.trace import NONE, Trace
 EMPTY = Raw(b"{}")
 WORKER = "nexus/worker"
 """In the `_meta` of a result: who holds the call that goes on once the client has answered."""
+REFUSED = "nexus/refused"
+"""In the place of a client's answer to a held call: the error it answered with."""
 
 
 class Client(Struct, frozen=True, omit_defaults=True):
@@ -85,7 +87,22 @@ class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_fi
     principal: Principal = ANONYMOUS
 
 
-Request = ExecuteTool | CallServer | NotifyServer | SearchTools
+class HoldCall(Struct, frozen=True, omit_defaults=True, tag="hold", tag_field="t"):
+    """Ask whether a held call still waits for its client, so that it goes on waiting; or have it ended.
+
+    The answer is an object; its member `over` is true if nothing is left to wait for but the result.
+    """
+
+    worker: str
+    """The connector that holds it."""
+    deadline: float
+    state: Raw
+    """The `requestState` it was given there."""
+    principal: Principal = ANONYMOUS
+    end: bool = False
+
+
+Request = ExecuteTool | CallServer | NotifyServer | SearchTools | HoldCall
 """What an edge may ask of a router."""
 Query = SearchTools | ResolveTool
 """What a router may ask of an indexer."""
@@ -104,6 +121,10 @@ class Call(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
     progress: bool = False
     notify: bool = False
     trace: Trace = NONE
+
+
+Order = Call | HoldCall
+"""What a router passes on to a connector."""
 
 
 class CancelCall(Struct, frozen=True, omit_defaults=True, tag="cancel", tag_field="t"):

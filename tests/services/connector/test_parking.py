@@ -17,7 +17,7 @@ from libs.common.bus import Bus
 from libs.common.codec import decode, raw
 from libs.common.errors import CallFailed, NexusError
 from libs.common.identity import Principal
-from libs.common.messages.calls import Call, Client
+from libs.common.messages.calls import Call, Client, HoldCall
 from services.connector import parking
 from tests.broker import Broker
 from tests.services.connector.parts import child
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.anyio
 ELICIT, SAMPLE, ROOTS = "elicitation/create", "sampling/createMessage", "roots/list"
 ASKABLE = Client("2026-07-28", Raw(b'{"elicitation":{},"roots":{}}'))
 OVER = "the call this answers is over or unknown"
+ANN = Principal("ann")
 ACCEPT = {"action": "accept", "content": {"name": "Ann"}}
 
 
@@ -45,11 +46,9 @@ async def client(bus: Bus) -> AsyncIterator[rpc.Client]:
         yield client
 
 
-def asking(*methods: str, seconds: float = 10, client: Client = ASKABLE) -> Call:
-    params = raw({"name": "ask", "arguments": {"methods": methods}})
-    return Call(
-        "child", "tools/call", time.time() + seconds, params, principal=Principal("ann"), client=client
-    )
+def asking(*methods: str, seconds: float = 10, client: Client = ASKABLE, **more: Any) -> Call:
+    params = raw({"name": "ask", "arguments": {"methods": methods, **more}})
+    return Call("child", "tools/call", time.time() + seconds, params, principal=ANN, client=client)
 
 
 def answering(call: Call, asked: Any, **answers: Any) -> Call:
@@ -65,6 +64,12 @@ async def send(client: rpc.Client, call: Call, subject: str = "") -> Any:
 
 async def resume(client: rpc.Client, call: Call) -> Any:
     return await send(client, call, subjects.worker("w1"))
+
+
+async def held(client: rpc.Client, asked: Any, *, principal: Principal = ANN, end: bool = False) -> Any:
+    """What an edge is told of a held call."""
+    wish = HoldCall("w1", time.time() + 5, raw(asked["requestState"]), principal, end)
+    return decode(await client.request(subjects.worker("w1"), wish, deadline=wish.deadline))
 
 
 async def refusal(client: rpc.Client, call: Call) -> str:
@@ -209,6 +214,100 @@ async def test_beyond_the_bound_nobody_is_asked(
     monkeypatch.setattr(parking, "PARKED_MAX", 0)
     (reply,) = told(await send(client, asking(ELICIT)))
     assert reply["error"]["message"] == "too many questions wait for an answer"
+
+
+async def test_questions_that_come_together_are_asked_together(
+    connector: Connector, client: rpc.Client
+) -> None:
+    call = asking(ELICIT, ROOTS, together=True)
+    asked = await send(client, call)
+    assert [each["method"] for each in asked["inputRequests"].values()] == [ELICIT, ROOTS]
+    replies = told(await resume(client, answering(call, asked, q1=ACCEPT, q2={"roots": []})))
+    assert [reply["result"] for reply in replies] == [ACCEPT, {"roots": []}]
+
+
+async def test_a_server_hears_the_error_that_the_client_answered_with(
+    connector: Connector, client: rpc.Client
+) -> None:
+    call, error = asking(ELICIT), {"code": -32042, "message": "not now", "data": [1.5]}
+    refused = answering(call, await send(client, call), q1={"nexus/refused": error})
+    (reply,) = told(await resume(client, refused))
+    assert reply["error"] == error
+
+
+@pytest.mark.parametrize(
+    ("question", "params", "required"),
+    [
+        (SAMPLE, {}, {"sampling": {}}),
+        (ELICIT, {"mode": "url"}, {"elicitation": {"url": {}}}),
+    ],
+)
+@pytest.mark.parametrize("capabilities", [b'{"elicitation":{},"roots":{}}', b"{}"])
+async def test_a_modern_client_is_told_which_capability_a_failed_call_wanted(
+    connector: Connector,
+    client: rpc.Client,
+    question: str,
+    params: Any,
+    required: Any,
+    capabilities: bytes,
+) -> None:
+    declared = Client("2026-07-28", Raw(capabilities))
+    with pytest.raises(CallFailed) as caught:
+        await send(client, asking(question, client=declared, params=params, must=True))
+    failure = caught.value.failure()
+    assert (failure.code, failure.http) == (-32021, 400)
+    assert decode(failure.data) == {"requiredCapabilities": required, "executed": "yes"}
+    assert told(await send(client, asking(question, client=declared, params=params)))
+
+
+async def test_a_client_with_a_session_sees_what_the_server_made_of_the_refusal(
+    connector: Connector, client: rpc.Client
+) -> None:
+    result = await send(client, asking(SAMPLE, client=Client("2025-11-25"), must=True))
+    assert result["isError"] is True
+
+
+async def test_an_address_is_asked_for_only_where_the_client_can_open_it(
+    connector: Connector, client: rpc.Client
+) -> None:
+    call = asking(ELICIT, params={"mode": "url", "url": "https://x.example"})
+    (reply,) = told(await send(client, call))
+    assert reply["error"]["code"] == -32602
+    able = Client("2026-07-28", Raw(b'{"elicitation":{"url":{}}}'))
+    asked = await send(client, replace(call, client=able))
+    assert asked["inputRequests"]["q1"]["params"]["mode"] == "url"
+
+
+async def test_a_call_waits_as_long_as_its_edge_says_so(
+    connector: Connector, client: rpc.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "VIGIL", 0.5)
+    call = asking(ELICIT, client=Client("2025-11-25", ASKABLE.capabilities))
+    asked = await send(client, call)
+    until = time.monotonic() + 2 * parking.VIGIL
+    while time.monotonic() < until:
+        assert await held(client, asked) == {"over": False}
+    await until_stopped(client)
+    assert await refusal(client, answering(call, asked, q1=ACCEPT)) == OVER
+
+
+async def test_an_edge_ends_a_call_whose_client_is_gone(connector: Connector, client: rpc.Client) -> None:
+    call = asking(ELICIT)
+    asked = await send(client, call)
+    with pytest.raises(CallFailed, match=OVER):
+        await held(client, asked, principal=Principal("mallory"), end=True)
+    await held(client, asked, end=True)
+    await until_stopped(client)
+    with pytest.raises(CallFailed, match=OVER) as caught:
+        await held(client, asked)
+    assert caught.value.executed == "unknown"
+
+
+async def test_an_edge_learns_that_a_held_call_is_over(connector: Connector, client: rpc.Client) -> None:
+    asked = await send(client, asking(ELICIT))
+    with pytest.raises(CallFailed):
+        await use(client, "crash")
+    assert await held(client, asked) == {"over": True}
 
 
 async def test_a_drain_gives_parked_calls_up(connector: Connector, client: rpc.Client) -> None:

@@ -20,7 +20,7 @@ from libs.common.codec import decoder, raw
 from libs.common.config import Config, StdioServer
 from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted, ToolsListed
 from libs.common.kv import Bucket, Snapshot
-from libs.common.messages.calls import Call
+from libs.common.messages.calls import Call, Order
 from libs.common.messages.catalog import Held, Worker
 from libs.common.service import snapshots
 from services.connector.handlers import Calls
@@ -148,7 +148,7 @@ async def connecting(broker: Broker, worker: str = "w1", relist: float = NEVER) 
         leases = Bucket(bus, subjects.LEASES, owner=True)
         owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
         answering = Calls(pool)
-        calls: rpc.Server[Call] = rpc.Server(bus, worker, decoder(Call), answering.handle)
+        calls: rpc.Server[Order] = rpc.Server(bus, worker, decoder(Order), answering.handle)
         await calls.start()
         async with snapshots(owners), asyncio.TaskGroup() as tasks:
             parts = Parts(pool, calls, facts, connector(Config()), relist)

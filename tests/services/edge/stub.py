@@ -15,6 +15,7 @@ from libs.common.errors import (
     DownstreamError,
     DownstreamLost,
     MethodNotFound,
+    NexusError,
     Overloaded,
     ServerUnavailable,
     ServerUnknown,
@@ -23,6 +24,7 @@ from libs.common.messages.calls import (
     CallServer,
     ClientReply,
     ExecuteTool,
+    HoldCall,
     NotifyServer,
     Request,
     SearchTools,
@@ -82,11 +84,15 @@ class StubGateway:
         self.seen: list[Request] = []
         self.filters: list[dict[str, Any]] = []
         self.results: dict[str, Raw] = {}
+        self.holds: Raw | NexusError = Raw(b'{"over":false}')
+        """What is said of a held call."""
         self.elsewhere: list[tuple[str, Any, str]] = []
         self.replies: list[tuple[str, ClientReply]] = []
         self.started = asyncio.Event()
         self.release = asyncio.Event()
         self.ended = asyncio.Event()
+        self.held = asyncio.Event()
+        """Set when somebody asks for a held call."""
         self.cancelled = False
         self.running = 0
 
@@ -109,6 +115,11 @@ class StubGateway:
                 return raw({"method": method, "params": params})
             case NotifyServer():
                 return Raw(b"{}")
+            case HoldCall():
+                self.held.set()
+                if isinstance(self.holds, NexusError):
+                    raise self.holds
+                return self.holds
 
     async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
         self.replies.append((replica, reply))

@@ -32,6 +32,7 @@ from libs.common.messages.calls import (
     CallServer,
     ClientReply,
     ExecuteTool,
+    HoldCall,
     NotifyServer,
     Request,
     SearchTools,
@@ -302,7 +303,31 @@ async def test_what_one_worker_holds_is_sent_to_nobody_else(
 ) -> None:
     hold(fleet, "ready")
     router.answers = [error, DONE]
-    with pytest.raises(WorkerLost, match="the worker that held this call is gone") as caught:
-        await send(dispatch, CallServer("git", "tools/call", time.time() + 5, worker="w1"))
-    assert caught.value.executed == "unknown"
-    assert router.asked == 1
+    soon = time.time() + 5
+    for message in (CallServer("git", "tools/call", soon, worker="w1"), HoldCall("w1", soon, Raw(b'"s"'))):
+        router.asked = 0
+        with pytest.raises(WorkerLost, match="the worker that held this call is gone") as caught:
+            await send(dispatch, message)
+        assert caught.value.executed == "unknown"
+        assert router.asked == 1
+
+
+async def test_without_a_router_nothing_is_known_of_the_worker_that_holds_a_call(
+    bus: Bus, other: Bus, fleet: Fleet
+) -> None:
+    router = Router(other)
+    router.answers = [DONE]
+    answers: list[bytes] = []
+    held = HoldCall("w1", time.time() + 10, Raw(b'"held-1"'))
+    async with rpc.Client(bus) as client, anyio.create_task_group() as tasks:
+        dispatch = Dispatch(bus, client, fleet)
+
+        async def send_held() -> None:
+            answers.append(await send(dispatch, held))
+
+        tasks.start_soon(send_held)
+        with anyio.fail_after(5):
+            while not fleet._listeners:
+                await anyio.sleep(0.01)
+        await other.subscribe(subjects.REQUEST, router.on_request, queue="router")
+    assert answers == [bytes(DONE)]

@@ -10,11 +10,12 @@ import pytest
 from msgspec import Raw
 
 from libs.common.codec import decode, encode, raw
-from libs.common.errors import InvalidParams
+from libs.common.errors import BusUnavailable, InvalidParams, NexusError, ServerUnavailable, WorkerLost
 from libs.common.identity import Principal
-from libs.common.messages.calls import CallServer, ExecuteTool
+from libs.common.messages.calls import CallServer, ExecuteTool, HoldCall
 from libs.common.seal import Keyring
 from services.edge import parked as module
+from services.edge import vigil
 from services.edge.parked import PREFIX, Parked
 from tests.services.edge.conftest import KEY, Edge, modern_body, modern_headers
 from tests.services.edge.test_questions import ALL, events, start
@@ -120,15 +121,96 @@ async def test_somebody_else_cannot_answer(edge: Edge) -> None:
     assert len(edge.gateway.seen) == calls
 
 
-async def test_a_legacy_client_is_asked_for_a_held_call_too(edge: Edge) -> None:
+CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "parks"}}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vigil, "EVERY", 0.01)
+
+
+async def asked(edge: Edge, *replies: dict[str, Any]) -> dict[str, Any]:
+    """The last message to a client with a session that gives these replies to what it is asked."""
     headers = await start(edge, ALL)
-    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "parks"}}
     last: dict[str, Any] = {}
+    left = list(replies)
     with anyio.fail_after(10):
-        async with edge.http.stream("POST", PATH, json=call, headers=headers) as answer:
+        async with edge.http.stream("POST", PATH, json=CALL, headers=headers) as answer:
             async for last in events(answer):
-                if "method" in last:
-                    reply = {"jsonrpc": "2.0", "id": last["id"], "result": {"action": "cancel"}}
+                if "method" in last and left:
+                    reply = {"jsonrpc": "2.0", "id": last["id"], **left.pop(0)}
                     await edge.http.post(PATH, json=reply, headers=headers)
+    return last
+
+
+def ends(edge: Edge) -> list[HoldCall]:
+    """What was said to whoever holds the call, of its end."""
+    return [sent for sent in edge.gateway.seen if isinstance(sent, HoldCall) and sent.end]
+
+
+async def until_ended(edge: Edge) -> HoldCall:
+    with anyio.fail_after(5):
+        while not ends(edge):
+            await anyio.sleep(0.01)
+    (end,) = ends(edge)
+    return end
+
+
+async def test_a_legacy_client_is_asked_for_a_held_call_too(edge: Edge) -> None:
+    last = await asked(edge, {"result": {"action": "cancel"}})
     told = json.loads(last["result"]["content"][0]["text"])
     assert told == {"requestState": "held-1", "inputResponses": {"q1": {"action": "cancel"}}}
+    assert not ends(edge)
+
+
+async def test_the_error_of_a_legacy_client_reaches_the_server_that_asked(edge: Edge) -> None:
+    error = {"code": -1, "message": "User rejected"}
+    last = await asked(edge, {"error": error})
+    told = json.loads(last["result"]["content"][0]["text"])
+    assert told["inputResponses"] == {"q1": {"nexus/refused": error}}
+
+
+@pytest.mark.parametrize("leave", ["cancel", "hang up"])
+async def test_a_held_call_is_ended_when_its_legacy_client_leaves(edge: Edge, leave: str) -> None:
+    headers = await start(edge, ALL)
+    with anyio.fail_after(10):
+        async with edge.http.stream("POST", PATH, json=CALL, headers=headers) as answer:
+            stream = events(answer)
+            await anext(stream)
+            if leave == "cancel":
+                await edge.notify(headers, "notifications/cancelled", PATH, requestId=7)
+                assert [event async for event in stream] == []
+    end = await until_ended(edge)
+    assert (end.worker, decode(end.state), end.principal) == (WORKER, "held-1", Principal())
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_legacy_client_hears_at_once_that_its_held_call_is_lost(edge: Edge) -> None:
+    edge.gateway.holds = WorkerLost("gone")
+    error = (await asked(edge))["error"]
+    assert (error["code"], error["data"]) == (WorkerLost.code, {"executed": "unknown"})
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_call_that_went_on_without_an_answer_gives_its_result(edge: Edge) -> None:
+    edge.gateway.holds = Raw(b'{"over":true}')
+    told = json.loads((await asked(edge))["result"]["content"][0]["text"])
+    assert told["inputResponses"] == {}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("error", [BusUnavailable("away"), ServerUnavailable("nobody was there")])
+async def test_nothing_is_lost_while_the_worker_cannot_be_asked(edge: Edge, error: NexusError) -> None:
+    edge.gateway.holds = error
+    headers = await start(edge, ALL)
+    with anyio.fail_after(10):
+        async with edge.http.stream("POST", PATH, json=CALL, headers=headers) as answer:
+            stream = events(answer)
+            question = await anext(stream)
+            for _ in range(5):
+                edge.gateway.held.clear()
+                await edge.gateway.held.wait()
+            reply = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}}
+            await edge.http.post(PATH, json=reply, headers=headers)
+            last = [event async for event in stream][-1]
+    assert "result" in last

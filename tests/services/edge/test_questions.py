@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import anyio
@@ -101,6 +101,10 @@ def test_only_ids_of_questions_are_addresses(odd: object) -> None:
     assert addressed(odd) is None
 
 
+async def hold(_: object, answers: Coroutine[Any, Any, rounds.Answers]) -> rounds.Answers:
+    return await answers
+
+
 async def test_a_server_that_never_comes_to_an_end_is_cut_off() -> None:
     rounds_seen: list[dict[str, Any]] = []
 
@@ -115,7 +119,7 @@ async def test_a_server_that_never_comes_to_an_end_is_cut_off() -> None:
     more_input = raw({"resultType": "input_required", "inputRequests": question})
     client = Client("2025-11-25", raw(ALL))
     with pytest.raises(ResultInvalid, match="did not come to an end"):
-        await rounds.complete(more_input, client, ask, again)
+        await rounds.complete(more_input, client, ask, again, hold)
     assert len(rounds_seen) == rounds.ROUNDS_MAX
 
 
@@ -130,7 +134,7 @@ async def test_a_client_that_knows_no_urls_declines_them() -> None:
     url = {"mode": "url", "url": "https://x.example", "message": "go", "elicitationId": "1"}
     question = {"q": {"method": "elicitation/create", "params": url}}
     first = raw({"resultType": "input_required", "inputRequests": question})
-    result = await rounds.complete(first, Client("2025-06-18", raw(ALL)), ask, again)
+    result = await rounds.complete(first, Client("2025-06-18", raw(ALL)), ask, again, hold)
     assert bytes(result) == b'{"done":true}'
 
 

@@ -18,6 +18,7 @@ from libs.common.messages.calls import (
     CallServer,
     Client,
     ExecuteTool,
+    HoldCall,
     NotifyServer,
     ResolveTool,
     SearchTools,
@@ -214,6 +215,11 @@ def test_what_goes_on_with_a_call_goes_to_the_worker_that_holds_it(router: Route
     for server in ("git", "time"):
         subject, _ = router.route(CallServer(server, "tools/call", soon(), worker="w9"))
         assert subject == "nexus.v1.worker.w9"
+
+
+def test_news_of_a_held_call_goes_to_the_worker_that_holds_it(router: Router) -> None:
+    wish = HoldCall("w9", soon(), Raw(b'"held-1"'), end=True)
+    assert router.route(wish) == ("nexus.v1.worker.w9", wish)
 
 
 def test_a_worker_is_no_way_around_the_decision_who_may_call(router: Router) -> None:

@@ -87,14 +87,30 @@ def progress(number: int, arguments: dict[str, Any]) -> str:
     return "done"
 
 
-def asked(number: int, method: str) -> dict[str, Any]:
+def answers(number: int, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    methods, together = arguments["methods"], arguments.get("together", False)
+    params = arguments.get("params", {"message": "Who?"})
+    if together:
+        for step, method in enumerate(methods):
+            send(id=f"ask-{number}-{step}", method=method, params=params)
+    found = [asked(number, method, params, quiet=together) for method in methods]
+    if arguments.get("must") and any("error" in each for each in found):
+        send(id=number, result={"content": [], "isError": True})
+        raise SystemExit
+    return found
+
+
+def asked(number: int, method: str, params: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
     stop = cancelled.setdefault(number, threading.Event())
-    send(id=f"ask-{number}", method=method, params={"message": "Who?"})
+    if not quiet:
+        send(id=f"ask-{number}", method=method, params=params)
     while not stop.is_set():
         try:
-            return replies.get(timeout=0.02)
+            reply = replies.get(timeout=0.02)
         except queue.Empty:
             continue
+        if not stop.is_set():
+            return reply
     stopped.append(number)
     raise SystemExit
 
@@ -134,7 +150,7 @@ def run(number: int, name: str, arguments: dict[str, Any]) -> str:
         case "cancelled":
             return str(len(stopped))
         case "ask" if "methods" in arguments:
-            return json.dumps([asked(number, method) for method in arguments["methods"]])
+            return json.dumps(answers(number, arguments))
         case "ask":
             send(id="q1", method="sampling/createMessage", params={})
             send(id="q2", method="ping")
