@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from libs.common.seal import Keyring
 from services.edge.completion import Completion
 from services.edge.cursors import Cursors
 from services.edge.exposed import Exposed
+from services.edge.fanin import Fanin
 from services.edge.forward import Forward
 from services.edge.gateway import Catalog, Gateway
 from services.edge.introduction import Introduction
@@ -41,6 +43,7 @@ class Aggregate:
         keys: Keyring,
         schemas: Mirrored,
         parked: Parked,
+        closing: asyncio.Event,
     ) -> None:
         self.route = settings.mcp_path
         self._info = raw({"name": NAME, "version": settings.version})
@@ -51,6 +54,9 @@ class Aggregate:
         prompts = Prompts(catalog, cursors, forward)
         shelf, templates = Shelf(catalog, RESOURCES), Shelf(catalog, TEMPLATES)
         resources = Resources(shelf, templates, offers, cursors, forward)
+        changing = {"prompts": [prompts.shelf], "resources": [shelf, templates]}
+        if tools.changing:
+            changing["tools"] = [tools.shelf]
         self._introduction = Introduction(catalog, offers, self._info, changing=tools.changing)
         self._lists = {
             "tools/list": tools.list,
@@ -63,15 +69,18 @@ class Aggregate:
             "prompts/get": prompts.get,
             "resources/read": resources.read,
             "completion/complete": Completion(prompts, resources, offers, forward).complete,
+            "subscriptions/listen": Fanin(
+                gateway, catalog, settings, changing, resources, offers, closing
+            ).listen,
         }
 
     @property
     def logs(self) -> bool:
-        return False
+        return True
 
     @property
     def stands(self) -> bool:
-        return False
+        return True
 
     @property
     def extensions(self) -> Mapping[str, Raw]:

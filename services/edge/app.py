@@ -57,7 +57,7 @@ def create_app(
         Modern(settings),
         Legacy(gateway, catalog, sessions, flights, questions, standing, vigil, settings),
     )
-    aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked)
+    aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked, standing.closing)
 
     def one(scope: Scope) -> Transparent:
         server = scope["path_params"]["server"]

@@ -10,6 +10,7 @@ from msgspec import Raw
 from libs.common.codec import raw
 from libs.common.messages.calls import CallServer, ExecuteTool
 from libs.common.naming import SEPARATOR
+from services.edge.attributed import attributed
 from services.edge.gateway import Gateway
 from services.edge.parked import Parked
 from services.edge.settings import Settings
@@ -39,7 +40,7 @@ class Forward:
             worker=worker,
             trace=ask.trace,
         )
-        return await self._request(ask, message)
+        return await self._request(ask, server, message)
 
     async def call(self, ask: Ask, server: str, params: Mapping[str, Any]) -> Raw:
         """The result of the same method of `server`."""
@@ -55,8 +56,8 @@ class Forward:
             worker=worker,
             trace=ask.trace,
         )
-        return await self._request(ask, message)
+        return await self._request(ask, server, message)
 
-    async def _request(self, ask: Ask, message: ExecuteTool | CallServer) -> Raw:
-        result = await self._gateway.request(message, on_event=ask.on_event)
+    async def _request(self, ask: Ask, server: str, message: ExecuteTool | CallServer) -> Raw:
+        result = await self._gateway.request(message, on_event=attributed(ask.on_event, server))
         return self._parked.issue(result, ask.principal, self._route)

@@ -88,7 +88,7 @@ class Resources:
     def _named(self, uri: str, principal: Principal) -> Place | None:
         for server in self._offers.servers(CAPABILITY, principal):
             prefix = f"{scheme(server)}+"
-            if uri.startswith(prefix):
+            if uri.startswith(prefix) and uri != prefix:
                 return Place(server, uri.removeprefix(prefix), prefix)
         return None
 

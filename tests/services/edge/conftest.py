@@ -100,6 +100,7 @@ class Edge:
     gateway: StubGateway
     catalog: StubCatalog
     flights: Flights
+    standing: Standing
     sessions: dict[str, str] = field(default_factory=dict)
 
     async def modern(
@@ -153,7 +154,7 @@ async def running(keys: Keyring | None = None, **changed: Any) -> AsyncIterator[
     ring, questions, standing = keys or Keyring([KEY]), Questions("replica"), Standing()
     app = create_app(gateway, catalog, settings, ring, flights, questions, standing, identify=by_header)
     async with serving(app) as url, connect(url) as http:
-        yield Edge(url, http, gateway, catalog, flights)
+        yield Edge(url, http, gateway, catalog, flights, standing)
 
 
 @pytest.fixture

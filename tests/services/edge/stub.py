@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Raw
@@ -77,12 +78,27 @@ LOG = raw({"jsonrpc": "2.0", "method": "notifications/message", "params": {"leve
 QUESTION = raw({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage", "params": {}})
 
 
+@dataclass
+class Listen:
+    """One listen to a server; setting `ended` loses it."""
+
+    server: str
+    wanted: dict[str, Any]
+    on_event: OnEvent
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, method: str, **params: Any) -> None:
+        tagged = {**params, "_meta": {"io.modelcontextprotocol/subscriptionId": 99, "x-kept": 1}}
+        self.on_event(raw({"jsonrpc": "2.0", "method": method, "params": tagged}))
+
+
 class StubGateway:
     """Answers at once, except for `slow`, which waits for `release` and tells of its start and its end."""
 
     def __init__(self) -> None:
         self.seen: list[Request] = []
         self.filters: list[dict[str, Any]] = []
+        self.listens: list[Listen] = []
         self.results: dict[str, Raw] = {}
         self.holds: Raw | NexusError = Raw(b'{"over":false}')
         """What is said of a held call."""
@@ -95,6 +111,7 @@ class StubGateway:
         """Set when somebody asks for a held call."""
         self.cancelled = False
         self.running = 0
+        self.mute = False
 
     async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
         self.seen.append(message)
@@ -105,8 +122,8 @@ class StubGateway:
                 return await self._run(name, params, on_event)
             case CallServer(server=server, method="tools/call", params=params):
                 return await self._run(f"{server}__{decode(params)['name']}", params, on_event)
-            case CallServer(method="subscriptions/listen", params=params) if on_event is not None:
-                return await self._listen(decode(params)["notifications"], on_event)
+            case CallServer(server=server, method="subscriptions/listen", params=params) if on_event:
+                return await self._listen(Listen(server, decode(params)["notifications"], on_event))
             case CallServer(method=method) if method in self.results:
                 return self.results[method]
             case CallServer(method="tools/list"):
@@ -154,26 +171,37 @@ class StubGateway:
             return Raw(b"[]")
         return raw({"content": [{"type": "text", "text": f"{name} {decode(params).get('arguments')}"}]})
 
-    async def _listen(self, wanted: dict[str, Any], on_event: OnEvent) -> Raw:
+    async def _listen(self, listen: Listen) -> Raw:
+        wanted, on_event = listen.wanted, listen.on_event
         self.filters.append(wanted)
+        self.listens.append(listen)
         tag = {"io.modelcontextprotocol/subscriptionId": 99}
         for method, params in (
-            ("notifications/subscriptions/acknowledged", {"notifications": wanted}),
-            ("notifications/tools/list_changed", {}),
+            ()
+            if self.mute
+            else (
+                ("notifications/subscriptions/acknowledged", {"notifications": wanted}),
+                ("notifications/tools/list_changed", {}),
+            )
         ):
             on_event(raw({"jsonrpc": "2.0", "method": method, "params": {**params, "_meta": tag}}))
-        await self._wait()
+        await self._wait(listen.ended)
+        if listen.ended.is_set():
+            raise DownstreamLost("the server went away")
         return raw({"_meta": tag})
 
-    async def _wait(self) -> None:
+    async def _wait(self, *others: asyncio.Event) -> None:
         self.running += 1
         self.started.set()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.release, *others)]
         try:
-            await self.release.wait()
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self.cancelled = True
             raise
         finally:
+            for wait in waits:
+                wait.cancel()
             self.running -= 1
             self.ended.set()
 

@@ -94,8 +94,3 @@ async def test_a_session_outlives_the_rotation_of_keys(edge: Edge) -> None:
     async with running(Keyring([new])) as later:
         assert (await later.legacy(fresh, "ping")).status_code == 200
         check_unknown(await later.legacy(headers, "ping"))
-
-
-async def test_the_get_stream_is_not_there_yet(edge: Edge) -> None:
-    answer = await edge.http.get("/mcp", headers=await edge.session())
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST, DELETE")

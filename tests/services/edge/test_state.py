@@ -216,6 +216,19 @@ async def test_only_listings_of_configured_servers_are_shown(one: Replica) -> No
     assert one.state.listing("old") is None
 
 
+async def test_a_watcher_hears_of_every_listing_until_it_stops(one: Replica) -> None:
+    heard: list[str] = []
+    stop = one.state.watch(lambda: heard.append("changed"))
+    bucket = Bucket(one.bus, subjects.CATALOG, owner=True)
+    await bucket.put("git", encode(Listing("git", "1")))
+    await until(lambda: len(heard) == 1)
+    stop()
+    await bucket.put("git", encode(Listing("git", "2")))
+    await until(lambda: (listing := one.state.listing("git")) is not None and listing.digest == "2")
+    assert heard == ["changed"]
+    assert list(one.state.names()) == ["git"]
+
+
 async def test_every_configured_server_has_a_status(one: Replica) -> None:
     (stopped,) = one.state.servers()
     assert (stopped.name, stopped.state, stopped.workers) == ("git", "stopped", ())

@@ -93,8 +93,9 @@ async def test_a_legacy_client_gets_progress_on_its_post(edge: Edge) -> None:
     answer = await edge.legacy(
         await edge.session(), "tools/call", name="execute", arguments=arguments, _meta=meta
     )
-    first, _, final = events(answer.text)
+    first, logged, _, final = events(answer.text)
     assert first["params"]["progressToken"] == 0
+    assert logged["method"] == "notifications/message"
     assert "resultType" not in final["result"]
 
 
@@ -107,7 +108,7 @@ async def test_a_cancelled_legacy_stream_ends_without_an_answer(edge: Edge) -> N
         async with edge.http.stream("POST", "/mcp", json=body, headers=headers) as answer:
             await edge.gateway.started.wait()
             await edge.notify(headers, "notifications/cancelled", requestId=5)
-            assert len(events((await answer.aread()).decode())) == 2
+            assert len(events((await answer.aread()).decode())) == 3
     assert edge.gateway.cancelled
 
 
