@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
+from services.edge.conversation import Conversation
 from services.edge.endpoint import Endpoint, Scope
 from services.edge.flights import Flights
 from services.edge.gateway import Catalog, Gateway, Identify, anonymous
@@ -53,10 +54,9 @@ def create_app(
     sessions = Sessions(keys, catalog, settings.session_ttl)
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)
-    modern, legacy = (
-        Modern(settings),
-        Legacy(gateway, catalog, sessions, flights, questions, standing, vigil, settings),
-    )
+    conversation = Conversation(gateway, catalog, flights, questions, standing, vigil)
+    legacy = Legacy(conversation, catalog, sessions, standing, settings)
+    modern = Modern(settings)
     aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked, standing.closing)
 
     def one(scope: Scope) -> Transparent:

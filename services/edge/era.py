@@ -12,6 +12,9 @@ LEGACY: Final = HANDSHAKE_PROTOCOL_VERSIONS
 MODERN: Final = MODERN_PROTOCOL_VERSIONS
 """Revisions in which every request stands alone."""
 
+BATCHING: Final = ("2024-11-05", "2025-03-26")
+"""Revisions in which one POST may bring several messages."""
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 

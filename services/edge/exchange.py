@@ -36,6 +36,10 @@ class Exchange:
 
     async def message(self, settings: Settings) -> Message:
         """The one JSON-RPC message of a POST. Raises `ProtocolError`, `ClientGone`."""
+        return read_message(await self.posted(settings))
+
+    async def posted(self, settings: Settings) -> Any:
+        """What was posted: any JSON. Raises `ProtocolError`, `ClientGone`."""
         headers = self.headers
         check_accept(headers.get("accept"))
         check_type(headers.get("content-type"), headers.get("content-encoding"))
@@ -43,4 +47,4 @@ class Exchange:
         self.unread = False
         parsed: Any = parse_body(body)
         self.id = known_id(parsed)
-        return read_message(parsed)
+        return parsed

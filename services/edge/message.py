@@ -10,6 +10,10 @@ from msgspec import Raw
 from libs.common.codec import raw
 from libs.common.errors import NULL, InvalidParams, InvalidRequest
 
+INITIALIZE = "initialize"
+BATCH_MAX = 50
+"""Messages of one batch."""
+
 Kind = Literal["request", "notification", "response"]
 
 

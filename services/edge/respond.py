@@ -84,6 +84,11 @@ def error_headers(error: NexusError) -> list[Header]:
     return headers
 
 
+def failed_bytes(request_id: Raw, error: Exception) -> bytes:
+    """A JSON-RPC error response for whatever was raised."""
+    return error_bytes(request_id, error.failure() if isinstance(error, NexusError) else incident(error))
+
+
 def incident(error: Exception) -> Failure:
     """An error nobody foresaw: all of it goes to the log, its number to the client."""
     number = secrets.token_hex(6)

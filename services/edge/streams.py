@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from services.edge.body import ClientGone, Receive
 
@@ -46,6 +46,22 @@ async def send_body(
         await linger()
         body = b""
     await send({"type": "http.response.body", "body": body})
+
+
+class Outlet(Protocol):
+    """Where the answer to one message goes, and what is told before it."""
+
+    def event(self, message: bytes) -> None:
+        """Tell one JSON-RPC message; never blocks."""
+        ...
+
+    async def finish(self, message: bytes) -> None:
+        """The end, with the answer."""
+        ...
+
+    async def silence(self) -> None:
+        """The end without one."""
+        ...
 
 
 class Answer:
@@ -95,6 +111,10 @@ class Answer:
         if len(self._queue) >= QUEUE_MAX or self._waiting + len(message) > WAITING_MAX:
             self.dropped += 1
             return
+        self.deliver(message)
+
+    def deliver(self, message: bytes) -> None:
+        """Stream what must not be lost, whatever waits before it."""
         self._put(message)
         self._ready.set()
 

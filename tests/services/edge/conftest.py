@@ -122,9 +122,9 @@ class Edge:
             path, json=body, headers={**LEGACY, **({"x-test-user": user} if user else {})}
         )
 
-    async def session(self, path: str = "/mcp", user: str = "") -> dict[str, str]:
+    async def session(self, path: str = "/mcp", user: str = "", **params: Any) -> dict[str, str]:
         """The headers of a new legacy session."""
-        answer = await self.initialize(path, user)
+        answer = await self.initialize(path, user, **params)
         headers = {**LEGACY, "mcp-session-id": answer.headers["mcp-session-id"]}
         return {**headers, "x-test-user": user} if user else headers
 
