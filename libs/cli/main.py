@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from libs.cli import options as flags
 from libs.common.errors import ConfigError, NexusError
+from libs.common.identity import Tier
 
 ROLES = ("edge", "router", "connector", "indexer")
 EXIT_CONFIG = 2
@@ -117,6 +119,51 @@ def call(
     from libs.cli import remote
 
     remote.call(url, tool, arguments)
+
+
+keys = typer.Typer(help="API keys, in the file of server.api_keys.file.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def create_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What you call the key.")],
+    subject: Annotated[str, typer.Option(help="Who comes with it; the name by default.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="A group of the caller; repeatable.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="An OAuth scope it stands for; repeatable.")] = None,
+    premium: Annotated[bool, typer.Option(help="In the premium tier of the rate limits.")] = False,
+    config: flags.Config = None,
+) -> None:
+    """Make a key, print it once, keep its hash."""
+    from libs.cli import keys as files
+
+    tier: Tier = "premium" if premium else "authenticated"
+    files.create(_path(context, config), name, subject, group or [], scope or [], tier)
+
+
+@keys.command("list")
+def list_keys(context: typer.Context, config: flags.Config = None) -> None:
+    """Show whose keys there are."""
+    from libs.cli import keys as files
+
+    files.show(_path(context, config))
+
+
+@keys.command("revoke")
+def revoke_key(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    config: flags.Config = None,
+) -> None:
+    """Remove a key; edges refuse it within seconds."""
+    from libs.cli import keys as files
+
+    files.revoke(_path(context, config), name)
+
+
+def _path(context: typer.Context, config: Path | None) -> Path:
+    return flags.typed(context, flags.Given(config)).over(context.obj).options().config
 
 
 @app.command()

@@ -22,6 +22,7 @@ NexusError                       code, HTTP status, whether the call was execute
 │   ├── NotSent                  the downstream transport failed before the first byte left
 │   ├── Overloaded               a bound was reached
 │   ├── Draining                 this worker is going away
+│   ├── ScopeRefused             the token lacks a scope the operation needs, 403
 │   └── BusUnavailable           the gateway has lost its bus, 503
 ├── Lost                         executed: unknown
 │   ├── WorkerLost               no beat for too long
@@ -179,6 +180,13 @@ class Draining(Refused):
 class BusUnavailable(Refused):
     code = -31006
     http = 503
+
+
+class ScopeRefused(Refused):
+    """The caller may, but not with this token; `scopes` are all that the operation needs."""
+
+    code = -31008
+    http = 403
 
 
 class Lost(NexusError):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Tier = Literal["anonymous", "authenticated", "premium"]
+"""How much a caller is trusted with: what limits may depend on."""
 
 
 class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -11,6 +16,10 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str = "anonymous"
     issuer: str = ""
     groups: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    tier: Tier = "anonymous"
+    client: str = ""
+    """The client's id, where clients are identified."""
 
     @property
     def key(self) -> str:

@@ -9,10 +9,11 @@ from starlette.types import ASGIApp
 
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
+from services.edge.auth.resource import Resources, metadata_routes
 from services.edge.conversation import Conversation
 from services.edge.endpoint import Endpoint, Scope
 from services.edge.flights import Flights
-from services.edge.gateway import Catalog, Gateway, Identify, anonymous
+from services.edge.gateway import Anonymous, Catalog, Gateway, Identify
 from services.edge.health import health_routes
 from services.edge.legacy import Legacy
 from services.edge.modern import Modern
@@ -43,14 +44,15 @@ def create_app(
     questions: Questions,
     standing: Standing,
     *,
-    identify: Identify = anonymous,
+    identify: Identify | None = None,
+    resources: Resources | None = None,
     health: bool = True,
 ) -> FastAPI:
     """Everything a client may reach. `health` is off where it has a listener of its own.
 
     `flights` and `questions` are shared with whoever hears of what clients said to other replicas.
     """
-    app = _bare(settings)
+    app, who = _bare(settings), identify or Anonymous()
     sessions = Sessions(keys, catalog, settings.session_ttl)
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)
@@ -63,9 +65,11 @@ def create_app(
         server = scope["path_params"]["server"]
         return Transparent(server, gateway, catalog, settings, schemas, tickets, parked)
 
-    every = Endpoint(lambda _: aggregate, identify, modern, legacy, settings)
-    single = Endpoint(one, identify, modern, legacy, settings)
+    every = Endpoint(lambda _: aggregate, who, modern, legacy, settings)
+    single = Endpoint(one, who, modern, legacy, settings)
     app.router.routes += [Route(settings.mcp_path, every), Route(settings.mcp_path + "/{server}", single)]
+    if resources is not None:
+        app.router.routes += metadata_routes(resources)
     if health:
         app.router.routes += health_routes(catalog, settings, guarded=True)
     return app

@@ -10,15 +10,16 @@ from typing import Any
 import structlog
 
 from libs.common.errors import Failure, NexusError, WorkerLost
+from services.edge.auth.refusal import AuthRefused
 from services.edge.body import ClientGone, Receive, discard
 from services.edge.era import is_modern
 from services.edge.exchange import Exchange
-from services.edge.gateway import Identify
+from services.edge.gateway import Identify, Visit
 from services.edge.guard import admit
 from services.edge.headers import RawHeaders, read_headers
 from services.edge.legacy import Legacy
 from services.edge.modern import VERSION, Modern
-from services.edge.respond import error_bytes, error_headers, incident
+from services.edge.respond import error_bytes, error_headers, incident, missing_scopes
 from services.edge.settings import Settings
 from services.edge.streams import Answer, Header, Send
 from services.edge.surface import Surface
@@ -51,6 +52,8 @@ class Endpoint:
         settings = self._settings
         answer = Answer(send, keepalive=settings.keepalive, timeout=settings.write_timeout)
         exchange = Exchange(scope["method"], receive, answer, self._surface(scope), {})
+        peer = scope.get("client")
+        exchange.address = peer[0] if peer else ""
         try:
             await self._answer(exchange, scope["headers"])
         except ClientGone:
@@ -68,8 +71,10 @@ class Endpoint:
             # Whoever hangs up or cancels is told apart before; this is the end of the time to drain.
             late = WorkerLost("the gateway stopped before the call was finished; whether it ran is unknown")
             await _refuse(exchange, late.failure(), [])
+        except AuthRefused as refused:
+            await _send_away(exchange, refused)
         except NexusError as error:
-            await _refuse(exchange, error.failure(), error_headers(error))
+            await _refuse(exchange, error.failure(), self._headers(exchange, error))
         except Exception as error:  # noqa: BLE001 (the edge of the task: the log has all, the client a number)
             await _refuse(exchange, incident(error), [])
 
@@ -77,15 +82,36 @@ class Endpoint:
         settings = self._settings
         exchange.headers = headers = read_headers(raw)
         admit(headers.get("host"), headers.get("origin"), settings.allowed_hosts, settings.allowed_origins)
-        exchange.principal = await self._identify(headers)
+        exchange.principal = await self._identify(self._visit(exchange))
         era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
         await era.serve(exchange)
+
+    def _visit(self, exchange: Exchange) -> Visit:
+        proxies, peer = self._settings.proxies, exchange.address
+        exchange.address = proxies.client(peer, exchange.headers)
+        return Visit(exchange.headers, exchange.surface.route, exchange.address, proxies.trusts(peer))
+
+    def _headers(self, exchange: Exchange, error: NexusError) -> list[Header]:
+        """A call that needs more scopes is told so before any stream begins (step-up)."""
+        headers, scopes = error_headers(error), missing_scopes(error)
+        if scopes:
+            headers += self._identify.challenge(exchange.surface.route, scopes, "insufficient_scope")
+        return headers
 
 
 async def _close(answer: Answer) -> None:
     if answer.dropped:
         log.info("a client read too slowly for its events", dropped=answer.dropped)
     await answer.close()
+
+
+async def _send_away(exchange: Exchange, refused: AuthRefused) -> None:
+    """The plain JSON that OAuth clients read; MCP has not begun."""
+    headers, linger = list(refused.headers), None
+    if exchange.unread and exchange.verb == "POST":
+        headers.append(_CLOSE)
+        linger = partial(discard, exchange.receive)
+    await exchange.answer.finish(refused.body(), refused.status, headers, linger)
 
 
 async def _refuse(exchange: Exchange, failure: Failure, headers: list[Header]) -> None:

@@ -29,6 +29,8 @@ class Exchange:
     surface: Surface
     headers: Headers
     principal: Principal = ANONYMOUS
+    address: str = ""
+    """The client's IP address, as far as proxies are believed."""
     id: Raw = field(default_factory=lambda: NULL)
     status: Callable[[Failure], int] = transport_status
     unread: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from msgspec import Raw, Struct
@@ -11,6 +12,7 @@ from libs.common.identity import ANONYMOUS, Principal
 from libs.common.messages.calls import ClientReply, Request
 from libs.common.messages.catalog import Listing, State
 from services.edge.headers import Headers
+from services.edge.streams import Header
 
 OnEvent = Callable[[Raw], None]
 """Told of one JSON-RPC message that belongs to a call, whole and raw. Never blocks."""
@@ -102,12 +104,34 @@ class Catalog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request before anybody knows who sends it."""
+
+    headers: Headers
+    route: str
+    """The path that is asked for."""
+    address: str = ""
+    """The client's IP address."""
+    trusted: bool = False
+    """Whether it comes from a configured proxy."""
+
+
 class Identify(Protocol):
-    """Tells who sends a request, from its headers. Raises `NexusError` for credentials that are no good."""
+    """Tells who sends a request. Raises `AuthRefused` for credentials that are no good."""
 
-    async def __call__(self, headers: Headers) -> Principal: ...
+    async def __call__(self, visit: Visit) -> Principal: ...
+
+    def challenge(self, route: str, scopes: tuple[str, ...], error: str) -> list[Header]:
+        """What a client that is refused should be told, as headers."""
+        ...
 
 
-async def anonymous(headers: Headers) -> Principal:
+class Anonymous:
     """Everybody is nobody: for a gateway without authentication."""
-    return ANONYMOUS
+
+    async def __call__(self, visit: Visit) -> Principal:
+        return ANONYMOUS
+
+    def challenge(self, route: str, scopes: tuple[str, ...], error: str) -> list[Header]:
+        return []

@@ -26,7 +26,7 @@ def health_routes(catalog: Catalog, settings: Settings, *, guarded: bool) -> lis
     async def ready(request: Request) -> Response:
         if guarded and (refused := _refused(request, settings)) is not None:
             return refused
-        return _readiness(catalog)
+        return _readiness(catalog, servers=settings.ready_servers or not guarded)
 
     routes = []
     if settings.health_path is not None:
@@ -36,14 +36,20 @@ def health_routes(catalog: Catalog, settings: Settings, *, guarded: bool) -> lis
     return routes
 
 
-def _readiness(catalog: Catalog) -> Response:
+def _readiness(catalog: Catalog, *, servers: bool) -> Response:
     """Ready while the bus is there: a server that is down must not take the gateway out of service."""
     bus = catalog.bus()
+    ready = bus == "connected"
+    if not servers:
+        return _json({"ready": ready}, 200 if ready else 503)
+    return _json({"ready": ready, "bus": bus, "servers": _servers(catalog)}, 200 if ready else 503)
+
+
+def _servers(catalog: Catalog) -> dict[str, dict[str, object]]:
     servers = {status.name: to_builtins(status) for status in catalog.servers()}
     for status in servers.values():
         del status["name"]
-    ready = bus == "connected"
-    return _json({"ready": ready, "bus": bus, "servers": servers}, 200 if ready else 503)
+    return servers
 
 
 def _refused(request: Request, settings: Settings) -> Response | None:

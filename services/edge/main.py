@@ -30,7 +30,9 @@ from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
 from libs.common.seal import KEY_SIZE, Keyring
 from libs.common.service import Context, snapshots
+from services.edge.address import Proxies
 from services.edge.app import create_app, create_health
+from services.edge.auth.setup import authentication, resources
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
 from services.edge.questions import Questions, Reply
@@ -69,7 +71,12 @@ async def build(context: Context) -> AsyncIterator[None]:
     state = State(bus, fleet, listings, sessions, tombstones)
     flights, questions, standing = Flights(), Questions(bus.client), Standing()
     tombstones.listen(lambda key, _: standing.change(key.partition(".")[0]))
-    async with rpc.Client(bus) as client, state, snapshots(workers, listings, tombstones):
+    async with (
+        rpc.Client(bus) as client,
+        state,
+        snapshots(workers, listings, tombstones),
+        authentication(config, fetch) as identify,
+    ):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
         await bus.settled()
@@ -82,6 +89,8 @@ async def build(context: Context) -> AsyncIterator[None]:
             flights,
             questions,
             standing,
+            identify=identify,
+            resources=resources(config),
             health=config.server.health.listen is None,
         )
         async with serving(_listeners(app, state, settings, config), context):
@@ -140,6 +149,12 @@ def _settings(config: Config) -> Settings:
         max_body_size=server.max_body_size,
         allowed_hosts=frozenset(map(str.lower, server.allowed_hosts)),
         allowed_origins=frozenset(map(str.lower, server.allowed_origins)),
+        proxies=Proxies(
+            server.trusted_proxies,
+            server.client_ip.x_real_ip,
+            server.client_ip.x_forwarded_for_trusted_hops,
+        ),
+        ready_servers=server.oauth is None and not server.api_keys.enabled,
         health_path=server.health.path if server.health.enabled else None,
     )
 

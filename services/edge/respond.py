@@ -6,9 +6,10 @@ import secrets
 
 import structlog
 from msgspec import Raw, Struct
+from msgspec.json import Decoder
 
-from libs.common.codec import encode, raw
-from libs.common.errors import NULL, Failure, MethodNotAllowed, NexusError
+from libs.common.codec import UNREADABLE, decoder, encode, raw
+from libs.common.errors import NULL, Failure, MethodNotAllowed, NexusError, ScopeRefused
 from services.edge.inbound import ERROR_CODE_HTTP_STATUS
 from services.edge.streams import Header
 
@@ -34,6 +35,13 @@ class _Refusal(Struct):
     id: Raw
     error: _Error
     jsonrpc: str = "2.0"
+
+
+class _Scopes(Struct):
+    scopes: tuple[str, ...] = ()
+
+
+_scopes: Decoder[_Scopes] = decoder(_Scopes)
 
 
 class _Notice(Struct):
@@ -87,6 +95,16 @@ def error_headers(error: NexusError) -> list[Header]:
 def failed_bytes(request_id: Raw, error: Exception) -> bytes:
     """A JSON-RPC error response for whatever was raised."""
     return error_bytes(request_id, error.failure() if isinstance(error, NexusError) else incident(error))
+
+
+def missing_scopes(error: NexusError) -> tuple[str, ...]:
+    """All scopes that a refused operation needs, if scopes are what it lacks."""
+    if error.failure().code != ScopeRefused.code:
+        return ()
+    try:
+        return _scopes.decode(error.failure().data).scopes
+    except UNREADABLE:
+        return ()
 
 
 def incident(error: Exception) -> Failure:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from services.edge.address import NOBODY, Proxies
+
 MIB = 1024 * 1024
 
 
@@ -33,6 +35,8 @@ class Settings:
     """Lower-case names clients may use in `Host`, beside `localhost` and IP addresses."""
     allowed_origins: frozenset[str] = frozenset()
     """Lower-case `scheme://host[:port]` of web pages that may call."""
+    proxies: Proxies = NOBODY
+    """Who may tell the address of a client."""
     session_ttl: float = 24 * 3600.0
     """Life of a legacy session; the client then initializes again."""
     listen_ttl: float = 3600.0
@@ -43,6 +47,8 @@ class Settings:
     """For a client to take the rest of its answer."""
     health_path: str | None = "/health"
     ready_path: str | None = "/ready"
+    ready_servers: bool = True
+    """Whether readiness names the servers where clients reach it; with authentication it does not."""
 
     def deadline(self, server: str = "") -> float:
         """The absolute deadline of a request that arrives now, seconds since the epoch."""

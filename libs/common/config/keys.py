@@ -8,7 +8,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import AliasChoices
 
-from libs.common.config.model import Config, StderrFile, Table
+from libs.common.config.model import Config, StderrFile
+from libs.common.config.table import Table
 
 
 @cache

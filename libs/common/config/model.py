@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     SecretStr,
     Tag,
 )
 
+from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
+from libs.common.config.table import Table
 from libs.common.config.values import (
     Address,
     Bearer,
@@ -30,6 +30,7 @@ from libs.common.config.values import (
     HttpUrl,
     Instances,
     Listen,
+    Network,
     Origin,
     Route,
     SealKey,
@@ -41,12 +42,6 @@ from libs.common.config.values import (
 )
 
 Era = Literal["auto", "modern", "legacy"]
-
-
-class Table(BaseModel):
-    """A table of the file: frozen, and closed to keys it does not name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ServerTls(Table):
@@ -74,6 +69,11 @@ class Server(Table):
     allowed_hosts: tuple[HostName, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
     drain_timeout: Duration = 30.0
+    oauth: OAuth | None = None
+    api_keys: ApiKeys = ApiKeys()
+    client_identification: ClientIdentification = ClientIdentification()
+    client_ip: ClientIp = ClientIp()
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 class InsertHeader(Table):
@@ -139,7 +139,7 @@ class StdioServer(Downstream):
     """A child process that speaks MCP over its standard input and output."""
 
     cmd: Command
-    env: dict[Variable, SecretStr] = {}
+    env: dict[Variable, SecretStr] = Field(default_factory=dict)
     cwd: FilePath | None = None
     stderr: Annotated[Stream | StderrFile, BeforeValidator(_stderr)] = "null"
     instances: Instances = 1
@@ -181,7 +181,7 @@ class Mcp(Table):
     call_timeout: Timeout = 60.0
     relist_interval: Duration = 300.0
     headers: tuple[InsertHeader, ...] = ()
-    servers: dict[str, AnyServer] = {}
+    servers: dict[str, AnyServer] = Field(default_factory=dict)
 
 
 class Nats(Table):

@@ -11,12 +11,8 @@ _YET = "is not supported yet; remove it"
 REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "llm": ("is out of scope: Nexus is a gateway for MCP; remove it", ()),
     "telemetry": (_YET, ()),
-    "server.api_keys": (_YET, ()),
-    "server.client_identification": (_YET, ()),
-    "server.client_ip": (_YET, ()),
     "server.cors": (_YET, ()),
     "server.csrf": (_YET, ()),
-    "server.oauth": (_YET, ()),
     "server.rate_limits": (_YET, ()),
     "mcp.downstream_cache": (_YET, ()),
     "mcp.servers.*.allow": (_YET, ()),

@@ -6,6 +6,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -17,12 +18,16 @@ from libs.common.config.durations import parse_duration
 from libs.common.config.interpolate import PLACEHOLDER
 
 KEY_BYTES = 32
+SUBJECT_MAX = 256
 
 _SIZE = re.compile(r"(\d{1,15})\s*([kmg]?i?b)\Z", re.IGNORECASE)
 _SCALE = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _FIELD = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")
+_HASH = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
+_KEY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+\Z|/\Z")
 
 
@@ -183,6 +188,54 @@ def _variable(name: str) -> str:
     return name
 
 
+def _scope(text: str) -> str:
+    if not _SCOPE.match(text):
+        raise expected("the name of an OAuth scope: printable ASCII without spaces, quotes and backslashes")
+    return text
+
+
+def _subject(text: str) -> str:
+    if not 1 <= len(text) <= SUBJECT_MAX or not text.isprintable():
+        raise expected(f"the name of a caller: 1 to {SUBJECT_MAX} printable characters")
+    return text
+
+
+def _claim(text: str) -> str:
+    if not text or "" in text.split("."):
+        raise expected('the path of a claim, such as "sub" or "realm_access.roles"')
+    return text
+
+
+def _hash(text: str) -> str:
+    if not _HASH.match(text):
+        raise expected('the hash of an API key, "sha256:" and 64 digits, as `nexus keys create` prints it')
+    return text.lower()
+
+
+def is_key_name(text: str) -> bool:
+    """Whether an API key may be called so."""
+    return _KEY_NAME.match(text) is not None
+
+
+def _key_name(text: str) -> str:
+    if not is_key_name(text):
+        raise expected("a name for the key: 1 to 32 of a-z 0-9 _ -, a letter or digit first")
+    return text
+
+
+def _network(text: object) -> IPv4Network | IPv6Network:
+    try:
+        return ipaddress.ip_network(text) if isinstance(text, str) else _none(text)
+    except ValueError:
+        raise expected('an address or a network, such as "10.0.0.0/8" or "::1"') from None
+
+
+def _none(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    raise ValueError
+
+
 def _path(value: Any) -> Any:
     if value == "" or (isinstance(value, str) and "\0" in value):
         raise expected("the path of a file or folder")
@@ -206,4 +259,11 @@ Bearer = Annotated[SecretStr, AfterValidator(_bearer)]
 Instances = Annotated[StrictInt | Literal["per-worker"], BeforeValidator(_spread)]
 Command = Annotated[tuple[str, ...], AfterValidator(_command)]
 Variable = Annotated[str, AfterValidator(_variable)]
+ScopeName = Annotated[str, AfterValidator(_scope)]
+"""RFC 6749 §3.3."""
+Subject = Annotated[str, AfterValidator(_subject)]
+ClaimPath = Annotated[str, AfterValidator(_claim)]
+KeyHash = Annotated[str, AfterValidator(_hash)]
+KeyName = Annotated[str, AfterValidator(_key_name)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 FilePath = Annotated[Path, BeforeValidator(_path)]

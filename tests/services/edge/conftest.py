@@ -19,7 +19,7 @@ from libs.common.identity import Principal
 from libs.common.seal import Keyring
 from services.edge.app import create_app
 from services.edge.flights import Flights
-from services.edge.headers import Headers
+from services.edge.gateway import Anonymous, Visit
 from services.edge.questions import Questions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -69,9 +69,11 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
             server.stop.set()
 
 
-async def by_header(headers: Headers) -> Principal:
+class ByHeader(Anonymous):
     """Believes what the test says; never do this outside one."""
-    return Principal(headers.get("x-test-user", "anonymous"))
+
+    async def __call__(self, visit: Visit) -> Principal:
+        return Principal(visit.headers.get("x-test-user", "anonymous"))
 
 
 def modern_headers(method: str, name: str | None = None, **more: str) -> dict[str, str]:
@@ -152,7 +154,7 @@ async def running(keys: Keyring | None = None, **changed: Any) -> AsyncIterator[
     gateway, catalog, flights = StubGateway(), StubCatalog(), Flights()
     settings = Settings(version="1.2.3", **changed)
     ring, questions, standing = keys or Keyring([KEY]), Questions("replica"), Standing()
-    app = create_app(gateway, catalog, settings, ring, flights, questions, standing, identify=by_header)
+    app = create_app(gateway, catalog, settings, ring, flights, questions, standing, identify=ByHeader())
     async with serving(app) as url, connect(url) as http:
         yield Edge(url, http, gateway, catalog, flights, standing)
 

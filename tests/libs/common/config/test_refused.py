@@ -9,12 +9,8 @@ SERVER = "mcp.servers.time"
 EXAMPLES = {
     "llm": "[llm.providers.openai]\ntype = 'openai'",
     "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nprotocol = 'grpc'",
-    "server.api_keys": "[[server.api_keys]]\nkey = 's3cret'",
-    "server.client_identification": "[server.client_identification]\nclient_id.jwt_claim = 'sub'",
-    "server.client_ip": "[server.client_ip]\nx_real_ip = true",
     "server.cors": "[server.cors]\nallow_origins = '*'",
     "server.csrf": "[server.csrf]\nenabled = true",
-    "server.oauth": "[server.oauth]\nurl = '{{ env.UNSET }}'",
     "server.rate_limits": "[server.rate_limits.storage]\ntype = 'memory'",
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
     "mcp.servers.*.allow": f"[{SERVER}]\nallow = []",

@@ -1,0 +1,141 @@
+"""Tells who sends a request: the one way in, for tokens, API keys and nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from libs.common.apikeys import PREFIX
+from libs.common.identity import ANONYMOUS, Principal
+from services.edge.auth.apikeys import ApiKeys
+from services.edge.auth.bearer import bearer_token
+from services.edge.auth.cache import Verified
+from services.edge.auth.claims import Claims, claim_texts
+from services.edge.auth.client import Identification
+from services.edge.auth.refusal import AuthRefused, ScopeMissing, Unauthorized, challenge
+from services.edge.auth.resource import Resources
+from services.edge.auth.tokens import Token, Verifier
+from services.edge.gateway import Visit
+from services.edge.streams import Header
+
+NOTHING: Mapping[str, Any] = {}
+
+
+class Oauth(Struct, frozen=True):
+    """What a resource server needs: who verifies, for what, and which scopes everybody must have."""
+
+    verifier: Verifier
+    resources: Resources
+    audience: frozenset[str]
+    """Instead of the resource itself, if it is not empty."""
+    skip_audience: bool
+    required: tuple[str, ...]
+    premium: str
+
+
+class Entry(Struct, frozen=True):
+    """What is remembered of good credentials."""
+
+    principal: Principal
+    claims: Claims
+    audiences: frozenset[str] = frozenset()
+    expected: frozenset[str] = frozenset()
+    key: bool = False
+
+
+class Authenticate:
+    """`Identify`: with neither OAuth nor keys everybody is anonymous, else everybody needs credentials."""
+
+    def __init__(self, oauth: Oauth | None, keys: ApiKeys | None, client: Identification | None) -> None:
+        self._oauth = oauth
+        self._keys = keys
+        self._client = client
+        self._required = () if oauth is None else oauth.required
+        self._cache: Verified[Entry] = Verified()
+
+    async def __call__(self, visit: Visit) -> Principal:
+        """Raises `AuthRefused`, with the headers it should be told with."""
+        try:
+            return await self._identify(visit)
+        except AuthRefused as refused:
+            scopes = refused.scopes if isinstance(refused, ScopeMissing) else self._required
+            if refused.status in (401, 403):
+                refused.headers = self.challenge(visit.route, scopes, refused.error if refused.sent else "")
+            raise
+
+    def challenge(self, route: str, scopes: tuple[str, ...], error: str) -> list[Header]:
+        metadata = self._oauth.resources.metadata_url(route) if self._oauth is not None else None
+        if error == "unauthorized":
+            error = "invalid_token"
+        return [challenge(metadata, scopes, error)]
+
+    async def _identify(self, visit: Visit) -> Principal:
+        entry = await self._entry(visit)
+        if self._client is None:
+            return entry.principal
+        return self._client.identify(entry.principal, visit, entry.claims)
+
+    def forget(self) -> None:
+        """Credentials may have been revoked: verify everything anew."""
+        self._cache.clear()
+
+    async def _entry(self, visit: Visit) -> Entry:
+        if self._oauth is None and self._keys is None:
+            return _NOBODY
+        secret = bearer_token(visit.headers.get("authorization"))
+        entry = self._cache.get(secret)
+        if entry is None:
+            entry = self._key(secret) or await self._token(secret)
+        self._check(entry, visit.route)
+        return entry
+
+    def _key(self, secret: str) -> Entry | None:
+        if self._keys is None or not secret.startswith(PREFIX):
+            return None
+        principal = self._keys.find(secret)
+        if principal is None:
+            raise Unauthorized("unauthorized")
+        entry = Entry(principal, NOTHING, key=True)
+        self._cache.put(secret, entry, float("inf"))
+        return entry
+
+    async def _token(self, secret: str) -> Entry:
+        if self._oauth is None:
+            raise Unauthorized("unauthorized")
+        token = await self._oauth.verifier.verify(secret)
+        entry = Entry(_principal(token, self._oauth.premium), token.claims, token.audiences, token.expected)
+        self._cache.put(secret, entry, token.expires)
+        return entry
+
+    def _check(self, entry: Entry, route: str) -> None:
+        """The audience, which depends on the path (RFC 8707), and the scopes everybody needs."""
+        oauth = self._oauth
+        if entry.key or oauth is None:
+            return
+        wanted = entry.expected or oauth.audience or oauth.resources.audiences(route)
+        if not oauth.skip_audience and not wanted & entry.audiences:
+            raise Unauthorized("unauthorized")
+        if not set(oauth.required) <= set(entry.principal.scopes):
+            raise ScopeMissing(oauth.required)
+
+
+_NOBODY = Entry(ANONYMOUS, NOTHING)
+
+
+def _principal(token: Token, premium: str) -> Principal:
+    claims = token.claims
+    return Principal(
+        subject=claims["sub"],
+        issuer=claims["iss"],
+        scopes=_scopes(claims),
+        tier="premium" if claim_texts(claims, premium) == ("true",) else "authenticated",
+    )
+
+
+def _scopes(claims: Claims) -> tuple[str, ...]:
+    """`scope` of RFC 8693 and RFC 9068, or `scp` as some issuers call it; text or array."""
+    value = claims.get("scope", claims.get("scp", ""))
+    words = value.split() if isinstance(value, str) else value
+    return tuple(word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
