@@ -16,9 +16,7 @@ from libs.common.errors import ConfigError
 from libs.common.identity import Tier
 
 
-def create(
-    config: Path, name: str, subject: str, groups: list[str], scopes: list[str], tier: Tier
-) -> None:
+def create(config: Path, name: str, subject: str, groups: list[str], scopes: list[str], tier: Tier) -> None:
     """Add a key and print it: the one time that it can be seen."""
     path = _file(config)
     records = _read(path)

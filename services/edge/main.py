@@ -32,6 +32,7 @@ from libs.common.seal import KEY_SIZE, Keyring
 from libs.common.service import Context, snapshots
 from services.edge.address import Proxies
 from services.edge.app import create_app, create_health
+from services.edge.auth.keys import fetch_keys
 from services.edge.auth.setup import authentication, resources
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
@@ -75,7 +76,7 @@ async def build(context: Context) -> AsyncIterator[None]:
         rpc.Client(bus) as client,
         state,
         snapshots(workers, listings, tombstones),
-        authentication(config, fetch) as identify,
+        authentication(config, fetch_keys) as identify,
     ):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))

@@ -12,7 +12,7 @@ _CLIENT = ("server", "client_identification")
 
 
 def check_admission(server: dict[str, Any]) -> Iterator[Mistake]:
-    """What is wrong between keys of `[server]`: sources that can never say anything, issuers without a name."""
+    """What is wrong between keys of `[server]`: silent sources, nameless issuers."""
     oauth, client = server.get("oauth"), server.get("client_identification")
     if isinstance(oauth, dict):
         yield from _issuer(oauth)

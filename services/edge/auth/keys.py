@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from libs.common.codec import UNREADABLE, decoder
-from libs.common.errors import NexusError
+from libs.common.outbound import FetchFailed, fetch, host_of
 
 log = structlog.get_logger("auth")
 
@@ -26,6 +26,7 @@ COOLDOWN = 10.0
 """Seconds between two fetches that unknown key ids ask for."""
 RETRY = 5.0
 """Seconds to the next attempt while no key was ever fetched."""
+FETCH_TIMEOUT = 5.0
 KEYS_MAX = 64
 KID_MAX = 256
 RSA_BITS = 2048
@@ -33,7 +34,7 @@ _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""The bytes at a URL, bounded in size and time. Raises `NexusError`."""
+"""The bytes at a URL, bounded in size and time. Raises `FetchFailed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +104,20 @@ class KeySet:
     async def _renew(self) -> None:
         try:
             keys = read_keys(await self._fetch(self._url))
-        except NexusError as error:
-            log.warning("keys of an issuer cannot be fetched", url=self._url, reason=error.message)
+        except FetchFailed as error:
+            log.warning("keys of an issuer cannot be fetched", url=self._url, reason=str(error))
         except UNREADABLE as error:
             log.warning("keys of an issuer cannot be read", url=self._url, reason=str(error)[:200])
         else:
             self._keys, self.known = keys, True
+
+
+async def fetch_keys(url: str) -> bytes:
+    """A key set, from where the operator said it is; its host may be one of a private network."""
+    reply = await fetch(url, near=(host_of(url),), timeout=FETCH_TIMEOUT)
+    if reply.status != 200:
+        raise FetchFailed(f"{host_of(url)} answered {reply.status}")
+    return reply.body
 
 
 def read_keys(document: bytes) -> tuple[Key, ...]:

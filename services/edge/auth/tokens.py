@@ -22,7 +22,7 @@ _OPTIONS: Any = {"require": ["exp", "iss", "sub"], "verify_aud": False, "verify_
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """One issuer: the exact `iss` of its tokens, its keys, and the audiences it may name, if not the default."""
+    """One issuer: the exact `iss` of its tokens, its keys, and the audiences it names."""
 
     issuers: frozenset[str]
     keys: KeySet

@@ -18,8 +18,9 @@ from fastapi import FastAPI
 from libs.common.identity import Principal
 from libs.common.seal import Keyring
 from services.edge.app import create_app
+from services.edge.auth.resource import Resources
 from services.edge.flights import Flights
-from services.edge.gateway import Anonymous, Visit
+from services.edge.gateway import Anonymous, Identify, Visit
 from services.edge.questions import Questions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -149,12 +150,27 @@ def connect(url: str) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def running(keys: Keyring | None = None, **changed: Any) -> AsyncIterator[Edge]:
+async def running(
+    keys: Keyring | None = None,
+    identify: Identify | None = None,
+    resources: Resources | None = None,
+    **changed: Any,
+) -> AsyncIterator[Edge]:
     """An edge with some settings changed."""
     gateway, catalog, flights = StubGateway(), StubCatalog(), Flights()
     settings = Settings(version="1.2.3", **changed)
     ring, questions, standing = keys or Keyring([KEY]), Questions("replica"), Standing()
-    app = create_app(gateway, catalog, settings, ring, flights, questions, standing, identify=ByHeader())
+    app = create_app(
+        gateway,
+        catalog,
+        settings,
+        ring,
+        flights,
+        questions,
+        standing,
+        identify=identify or ByHeader(),
+        resources=resources,
+    )
     async with serving(app) as url, connect(url) as http:
         yield Edge(url, http, gateway, catalog, flights, standing)
 

@@ -30,6 +30,16 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             "allowed_hosts": (),
             "allowed_origins": (),
             "drain_timeout": 30.0,
+            "oauth": None,
+            "api_keys": {"file": None, "keys": {}},
+            "client_identification": {
+                "enabled": False,
+                "client_id": {"jwt_claim": "sub"},
+                "group_id": None,
+                "validation": {"group_values": frozenset()},
+            },
+            "client_ip": {"x_real_ip": False, "x_forwarded_for_trusted_hops": None},
+            "trusted_proxies": (),
         },
         "mcp": {
             "enabled": True,

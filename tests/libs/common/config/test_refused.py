@@ -9,7 +9,7 @@ SERVER = "mcp.servers.time"
 EXAMPLES = {
     "llm": "[llm.providers.openai]\ntype = 'openai'",
     "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nprotocol = 'grpc'",
-    "server.cors": "[server.cors]\nallow_origins = '*'",
+    "server.cors": "[server.cors]\nallow_origins = 'http://s3cret'",
     "server.csrf": "[server.csrf]\nenabled = true",
     "server.rate_limits": "[server.rate_limits.storage]\ntype = 'memory'",
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
@@ -53,7 +53,7 @@ def test_refused_keys_are_reported_beside_other_mistakes(wrong: Wrong) -> None:
 
 
 def test_a_refused_value_is_never_shown(wrong: Wrong) -> None:
-    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['server.api_keys']}\n{TIME}"))
+    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['server.cors']}\n{TIME}"))
 
 
 def test_a_value_that_changes_nothing_is_let_through(read: Read) -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from libs.common.errors import BusUnavailable
+from libs.common.outbound import FetchFailed
 
 RESOURCE = "https://nexus.example.com"
 NAME = "https://idp.example.com"
@@ -54,7 +54,7 @@ class Issuer:
         self.fetched += 1
         await self.gate.wait()
         if self.down:
-            raise BusUnavailable("the issuer does not answer")
+            raise FetchFailed("the issuer does not answer")
         return json.dumps({"keys": [self.jwk]}).encode()
 
     def rotate(self, kid: str) -> None:

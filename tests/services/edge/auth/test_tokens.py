@@ -40,7 +40,8 @@ async def refused(issuer: Issuer, token: str) -> AuthRefused:
 async def test_a_token_of_the_issuer_is_good(algorithm: str) -> None:
     issuer = Issuer(key=KINDS[algorithm][0], algorithm=algorithm)
     token = await judged(issuer, issuer.token(scope="a b"))
-    assert (token.claims["sub"], token.audiences) == ("alice", {RESOURCE})
+    assert token.claims["sub"] == "alice"
+    assert token.audiences == {RESOURCE}
 
 
 async def test_a_token_without_a_key_id_may_be_signed_by_any_key() -> None:
@@ -148,7 +149,9 @@ async def test_keys_in_a_header_are_never_used(header: str) -> None:
     assert forger.fetched == 0
 
 
-@pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "....", "e30.e30.", "bnVsbA.bnVsbA.", "\x7f.\x7f.\x7f"])
+@pytest.mark.parametrize(
+    "token", ["x", "a.b", "a.b.c", "....", "e30.e30.", "bnVsbA.bnVsbA.", "\x7f.\x7f.\x7f"]
+)
 async def test_what_is_no_token_is_refused(token: str) -> None:
     assert (await refused(Issuer(), token)).description == "invalid token"
 
