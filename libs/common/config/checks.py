@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from libs.common.config.access import check_access
 from libs.common.config.admission import check_admission
 from libs.common.config.report import Key, Mistake
 from libs.common.naming import SEPARATOR, is_server
@@ -24,7 +25,9 @@ _PINNED = "is no tool of a configured server; write its name as `search` shows i
 def check_document(document: dict[str, Any]) -> list[Mistake]:
     """What is wrong between keys of a resolved document, however wrong its single values are."""
     admission = check_admission(_table(document, "server"))
-    return [*_downstreams(document), *_pinned(document), *_servers(document), *_paths(document), *admission]
+    server, access = _table(document, "server"), check_access(document)
+    found = [*_downstreams(document), *_pinned(document), *_servers(document), *_paths(document)]
+    return [*found, *check_admission(server), *access]
 
 
 def sound_servers(document: dict[str, Any]) -> dict[str, Any]:

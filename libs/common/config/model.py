@@ -14,6 +14,7 @@ from pydantic import (
     Tag,
 )
 
+from libs.common.config.access import Access, rules_of
 from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
 from libs.common.config.table import Table
 from libs.common.config.values import (
@@ -40,6 +41,7 @@ from libs.common.config.values import (
     expected,
     key_bytes,
 )
+from libs.common.policy import Policy
 
 Era = Literal["auto", "modern", "legacy"]
 
@@ -125,10 +127,12 @@ def _stderr(value: Any) -> Any:
     raise expected(said, "null", "inherit", "pipe")
 
 
-class Downstream(Table):
+class Downstream(Access):
     """What a server of either kind may set. Times in seconds."""
 
     name: str
+    tools: dict[str, Access] = Field(default_factory=dict)
+    """Rules for single tools, by name or pattern."""
     era: Era = "auto"
     timeout: Timeout | None = None
     """Deadline of one call; None takes `mcp.call_timeout`."""
@@ -207,3 +211,9 @@ class Config(Table):
     mcp: Mcp = Mcp()
     nats: Nats = Nats()
     seal: Seal = Seal()
+
+    def policy(self) -> Policy:
+        """Who may what, as all servers together say."""
+        closed = self.server.oauth is not None or self.server.api_keys.enabled
+        rules = {name: rules_of(each, each.tools) for name, each in self.mcp.servers.items()}
+        return Policy(rules, closed=closed)

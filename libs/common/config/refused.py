@@ -15,12 +15,9 @@ REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "server.csrf": (_YET, ()),
     "server.rate_limits": (_YET, ()),
     "mcp.downstream_cache": (_YET, ()),
-    "mcp.servers.*.allow": (_YET, ()),
     "mcp.servers.*.auth.type": ("is not supported yet; give auth.token or remove it", ()),
-    "mcp.servers.*.deny": (_YET, ()),
     "mcp.servers.*.rate_limits": (_YET, ()),
     "mcp.servers.*.sharing": ('is not supported yet, except for "shared"; remove it', ("shared",)),
-    "mcp.servers.*.tools": (_YET, ()),
 }
 """Dotted pattern: what is said of the key, and the values that change nothing and are let through."""
 

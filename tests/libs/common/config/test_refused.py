@@ -13,12 +13,9 @@ EXAMPLES = {
     "server.csrf": "[server.csrf]\nenabled = true",
     "server.rate_limits": "[server.rate_limits.storage]\ntype = 'memory'",
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
-    "mcp.servers.*.allow": f"[{SERVER}]\nallow = []",
     "mcp.servers.*.auth.type": f"[{SERVER}.auth]\ntype = 'forward'",
-    "mcp.servers.*.deny": f"[{SERVER}]\ndeny = ['x']",
     "mcp.servers.*.rate_limits": f"[{SERVER}.rate_limits.per_user.groups.free]\nlimit = 1",
     "mcp.servers.*.sharing": f"[{SERVER}]\nsharing = 'per-session'",
-    "mcp.servers.*.tools": f"[{SERVER}.tools.now]\nallow = ['x']",
 }
 
 
