@@ -77,6 +77,10 @@ class Policy:
         """Whether answers may differ between callers: by a rule, or because not everybody is let in."""
         return self._closed or bool(self._rules)
 
+    def ruled(self, server: str) -> bool:
+        """Whether any rule is about this server or a tool of it."""
+        return server in self._rules
+
     def decide(self, principal: Principal, server: str, name: str = "", kind: Kind = "tool") -> Decision:
         """Whether `principal` may see and use `server`, or a tool, prompt or resource of it."""
         if server not in self._rules:

@@ -48,11 +48,12 @@ class Aggregate:
         self.route = settings.mcp_path
         self._info = raw({"name": NAME, "version": settings.version})
         forward = Forward(gateway, settings, parked, self.route)
-        offers, cursors = Offers(catalog), Cursors(keys, self.route)
+        offers, cursors = Offers(catalog, settings.policy), Cursors(keys, self.route)
         meta = MetaTools(gateway, settings, forward)
         self._tools = tools = Exposed(catalog, settings, schemas, cursors, forward, meta)
-        prompts = Prompts(catalog, cursors, forward)
-        shelf, templates = Shelf(catalog, RESOURCES), Shelf(catalog, TEMPLATES)
+        prompts = Prompts(catalog, settings.policy, cursors, forward)
+        shelf = Shelf(catalog, settings.policy, RESOURCES)
+        templates = Shelf(catalog, settings.policy, TEMPLATES)
         resources = Resources(shelf, templates, offers, cursors, forward)
         changing = {"prompts": [prompts.shelf], "resources": [shelf, templates]}
         if tools.changing:

@@ -19,6 +19,7 @@ from services.edge.legacy import Legacy
 from services.edge.modern import Modern
 from services.edge.params import Mirrored
 from services.edge.parked import Parked
+from services.edge.permitted import Listed
 from services.edge.questions import Questions
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
@@ -58,12 +59,12 @@ def create_app(
     vigil = Vigil(gateway, parked)
     conversation = Conversation(gateway, catalog, flights, questions, standing, vigil)
     legacy = Legacy(conversation, catalog, sessions, standing, settings)
-    modern = Modern(settings)
+    modern, listed = Modern(settings), Listed()
     aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked, standing.closing)
 
     def one(scope: Scope) -> Transparent:
         server = scope["path_params"]["server"]
-        return Transparent(server, gateway, catalog, settings, schemas, tickets, parked)
+        return Transparent(server, gateway, catalog, settings, schemas, tickets, parked, listed)
 
     every = Endpoint(lambda _: aggregate, who, modern, legacy, settings)
     single = Endpoint(one, who, modern, legacy, settings)

@@ -6,7 +6,6 @@ from typing import Any
 
 from msgspec import Raw
 
-from libs.common import policy
 from libs.common.errors import InvalidParams
 from libs.common.identity import Principal
 from libs.common.naming import SEPARATOR
@@ -35,7 +34,8 @@ class Exposed:
     ) -> None:
         self._catalog = catalog
         self._only = None if settings.expose == "all" else frozenset(settings.pinned)
-        self._shelf = Shelf(catalog, TOOLS, self._only)
+        self._policy = settings.policy
+        self._shelf = Shelf(catalog, settings.policy, TOOLS, self._only)
         self._schemas = schemas
         self._cursors = cursors
         self._forward = forward
@@ -87,6 +87,6 @@ class Exposed:
         server = name.partition(SEPARATOR)[0]
         if self._catalog.listing(server) is not None:
             return self._shelf.find(name, principal) is not None
-        if server not in self._catalog.names() or not policy.decide(principal, server).allowed:
+        if server not in self._catalog.names() or not self._policy.allows(principal, server):
             return False
         return self._only is None or name in self._only

@@ -150,6 +150,7 @@ def _settings(config: Config) -> Settings:
         max_body_size=server.max_body_size,
         allowed_hosts=frozenset(map(str.lower, server.allowed_hosts)),
         allowed_origins=frozenset(map(str.lower, server.allowed_origins)),
+        policy=config.policy(),
         proxies=Proxies(
             server.trusted_proxies,
             server.client_ip.x_real_ip,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from libs.common import policy
 from libs.common.codec import UNREADABLE, decode
 from libs.common.identity import Principal
 from libs.common.messages.catalog import Listing
+from libs.common.policy import Policy
 from services.edge.gateway import Catalog
 
 Capabilities = dict[str, Any]
@@ -16,13 +16,14 @@ Capabilities = dict[str, Any]
 class Offers:
     """The capabilities of servers, read once per version of a listing."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, policy: Policy) -> None:
+        self._policy = policy
         self._catalog = catalog
         self._known: dict[str, tuple[Listing, Capabilities]] = {}
 
     def visible(self, principal: Principal) -> list[str]:
         """The configured servers that the caller may know of, sorted."""
-        return [name for name in self._catalog.names() if policy.decide(principal, name).allowed]
+        return [name for name in self._catalog.names() if self._policy.allows(principal, name)]
 
     def servers(self, capability: str, principal: Principal) -> list[str]:
         """Those of them that have listed, and can do this."""

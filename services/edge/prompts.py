@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Raw
 
-from libs.common import policy
 from libs.common.errors import InvalidParams
 from libs.common.identity import Principal
 from libs.common.naming import SEPARATOR
+from libs.common.policy import Policy
 from services.edge.cursors import Cursors
 from services.edge.forward import Forward
 from services.edge.gateway import Catalog
@@ -20,8 +20,9 @@ from services.edge.surface import Ask
 class Prompts:
     """`prompts/list` and `prompts/get` of the aggregate."""
 
-    def __init__(self, catalog: Catalog, cursors: Cursors, forward: Forward) -> None:
-        self.shelf = Shelf(catalog, PROMPTS)
+    def __init__(self, catalog: Catalog, policy: Policy, cursors: Cursors, forward: Forward) -> None:
+        self.shelf = Shelf(catalog, policy, PROMPTS)
+        self._policy = policy
         self._catalog = catalog
         self._cursors = cursors
         self._forward = forward
@@ -42,7 +43,7 @@ class Prompts:
         if entry is not None:
             return entry.server, entry.own
         server, _, own = name.partition(SEPARATOR)
-        if self._unlisted(server) and policy.decide(principal, server, own).allowed:
+        if self._unlisted(server) and self._policy.allows(principal, server, own, "prompt"):
             return server, own
         raise InvalidParams(f"there is no prompt {name[:64]!r}: prompts/list has their names")
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from libs.common import policy
 from libs.common.codec import UNREADABLE, decode, members, raw
 from libs.common.errors import InvalidParams, ResultInvalid
 from libs.common.identity import Principal
@@ -68,7 +67,7 @@ class Resources:
         entry = entry or self._generated(uri, principal)
         place = self._placed(uri, entry) if entry is not None else self._named(uri, principal)
         place = place or self._only(uri, principal)
-        if place is None or not policy.decide(principal, place.server, place.own).allowed:
+        if place is None or place.server not in self._offers.visible(principal):
             raise InvalidParams(
                 f"there is no resource {uri[:256]!r}: resources/list has the URIs", uri=uri[:2048]
             )

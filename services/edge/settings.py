@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from libs.common.policy import Policy
 from services.edge.address import NOBODY, Proxies
 
 MIB = 1024 * 1024
@@ -35,6 +36,8 @@ class Settings:
     """Lower-case names clients may use in `Host`, beside `localhost` and IP addresses."""
     allowed_origins: frozenset[str] = frozenset()
     """Lower-case `scheme://host[:port]` of web pages that may call."""
+    policy: Policy = field(default_factory=Policy)
+    """Who may see and use what."""
     proxies: Proxies = NOBODY
     """Who may tell the address of a client."""
     session_ttl: float = 24 * 3600.0

@@ -16,10 +16,12 @@ from typing import NamedTuple
 import structlog
 from msgspec import Raw
 
-from libs.common import naming, policy
+from libs.common import naming
 from libs.common.codec import UNREADABLE, decode, encode, members, raw
 from libs.common.identity import Principal
 from libs.common.messages.catalog import Listing
+from libs.common.policy import Kind as Sort
+from libs.common.policy import Policy
 from services.edge.gateway import Catalog
 
 log = structlog.get_logger("edge")
@@ -52,14 +54,16 @@ class Kind:
     member: str
     key: str
     listed: Callable[[Listing], tuple[Raw, ...]]
+    sort: Sort = "resource"
+    """What rules take it for."""
 
     @property
     def named(self) -> bool:
         return self.key == "name"
 
 
-TOOLS = Kind("tools/list", "tools", "name", lambda listing: listing.tools)
-PROMPTS = Kind("prompts/list", "prompts", "name", lambda listing: listing.prompts)
+TOOLS = Kind("tools/list", "tools", "name", lambda listing: listing.tools, "tool")
+PROMPTS = Kind("prompts/list", "prompts", "name", lambda listing: listing.prompts, "prompt")
 RESOURCES = Kind("resources/list", "resources", "uri", lambda listing: listing.resources)
 TEMPLATES = Kind(
     "resources/templates/list", "resourceTemplates", "uriTemplate", lambda listing: listing.templates
@@ -87,7 +91,10 @@ class _Made(NamedTuple):
 class Shelf:
     """The lists of one kind. `only` are the shown names that are wanted, None for all."""
 
-    def __init__(self, catalog: Catalog, kind: Kind, only: Collection[str] | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, policy: Policy, kind: Kind, only: Collection[str] | None = None
+    ) -> None:
+        self._policy = policy
         self.kind = kind
         self._catalog = catalog
         self._only = only
@@ -99,13 +106,13 @@ class Shelf:
         if not self.kind.named:
             return self.view(principal).shown.get(shown)
         entry = self._table(shown.partition(naming.SEPARATOR)[0]).get(shown)
-        if entry is None or not policy.decide(principal, entry.server, entry.own).allowed:
+        if entry is None or not self._allowed(principal, entry):
             return None
         return entry
 
     def view(self, principal: Principal) -> View:
         """The caller's list, made again only when a server lists something else."""
-        who = principal if policy.personal() else None
+        who = principal if self._policy.personal else None
         now = time.monotonic()
         servers = self._catalog.names()
         listings = [self._catalog.listing(server) for server in servers]
@@ -118,12 +125,15 @@ class Shelf:
         self._views.move_to_end(who)
         return made.view
 
+    def _allowed(self, principal: Principal, entry: Entry) -> bool:
+        return self._policy.allows(principal, entry.server, entry.own, self.kind.sort)
+
     def _make(self, servers: Iterable[str], principal: Principal) -> View:
         visible = [
             entry
             for server in servers
             for entry in self._table(server).values()
-            if policy.decide(principal, server, entry.own).allowed
+            if self._allowed(principal, entry)
         ]
         return _view(visible if self.kind.named else _told_apart(visible, self.kind.key))
 

@@ -10,7 +10,14 @@ from msgspec import DecodeError, Raw
 from msgspec.structs import replace
 
 from libs.common.codec import members, raw
-from libs.common.errors import NULL, CallFailed, MethodNotFound, ServerUnavailable, ServerUnknown
+from libs.common.errors import (
+    NULL,
+    CallFailed,
+    InvalidParams,
+    MethodNotFound,
+    ServerUnavailable,
+    ServerUnknown,
+)
 from libs.common.identity import Principal
 from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
@@ -20,6 +27,7 @@ from services.edge.era import MODERN
 from services.edge.gateway import Catalog, Gateway
 from services.edge.params import Mirrored
 from services.edge.parked import Parked
+from services.edge.permitted import Listed, permitted
 from services.edge.settings import Settings
 from services.edge.surface import Ask, Description
 from services.edge.tasks import Tickets
@@ -44,7 +52,9 @@ class Transparent:
         schemas: Mirrored,
         tickets: Tickets,
         parked: Parked,
+        listed: Listed,
     ) -> None:
+        self._listed = listed
         self._server = server
         self._schemas = schemas
         self._tickets = tickets
@@ -69,8 +79,8 @@ class Transparent:
 
     def describe(self, principal: Principal) -> Description:
         listing = self._listing()
-        if listing is None:
-            raise self._unavailable()
+        if listing is None or not self._visible(principal):
+            raise self._unavailable(principal)
         info = raw({"name": self._server, "version": ""}) if listing.info == NULL else listing.info
         return Description(_carried(listing.capabilities), info, listing.instructions)
 
@@ -80,12 +90,12 @@ class Transparent:
 
     def mirrored(self, tool: object, principal: Principal) -> Any | None:
         listing = self._listing()
-        if listing is None or not isinstance(tool, str):
+        if listing is None or not isinstance(tool, str) or not self._visible(principal, tool):
             return None
         return self._schemas.schema(listing, tool)
 
     async def answer(self, ask: Ask) -> Raw:
-        self._check_known()
+        self._check_known(ask.principal)
         if ask.method in _UNSHARED:
             raise MethodNotFound(f"the method {ask.method!r} is not offered here")
         if ask.client.version not in MODERN:
@@ -120,9 +130,28 @@ class Transparent:
             progress=ask.progress,
             worker=worker,
             trace=ask.trace,
+            tool=self._tool(ask),
         )
         result = await self._gateway.request(message, on_event=ask.on_event)
+        if ask.method == "tools/list":
+            result = permitted(result, self._server, ask.principal, self._settings.policy)
         return self._parked.issue(result, ask.principal, self.route)
+
+    def _tool(self, ask: Ask) -> str:
+        """The tool that is called. One the caller may not see is unknown, like those that are not there."""
+        name = ask.params.get("name")
+        if ask.method != "tools/call" or not isinstance(name, str):
+            return ""
+        if self._settings.policy.ruled(self._server) and not self._offered(ask.principal, name):
+            raise InvalidParams(f"unknown tool {name[:64]!r}: tools/list has the names")
+        return name
+
+    def _offered(self, principal: Principal, tool: str) -> bool:
+        listing = self._listing()
+        return self._visible(principal, tool) and self._listed.has(listing, tool)
+
+    def _visible(self, principal: Principal, tool: str = "") -> bool:
+        return self._settings.policy.allows(principal, self._server, tool)
 
     def _deadline(self, method: str) -> float:
         if method == LISTEN:
@@ -130,7 +159,7 @@ class Transparent:
         return self._settings.deadline(self._server)
 
     async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
-        self._check_known()
+        self._check_known(principal)
         if method in _OWN_HOP:
             return
         deadline = self._settings.deadline(self._server)
@@ -139,18 +168,18 @@ class Transparent:
     def _listing(self) -> Listing | None:
         return self._catalog.listing(self._server)
 
-    def _check_known(self) -> None:
-        if self._listing() is None and not self._configured():
-            raise self._unavailable()
+    def _check_known(self, principal: Principal) -> None:
+        if not self._visible(principal) or (self._listing() is None and not self._configured()):
+            raise self._unavailable(principal)
 
     def _configured(self) -> bool:
         return is_server(self._server) and any(
             status.name == self._server for status in self._catalog.servers()
         )
 
-    def _unavailable(self) -> CallFailed:
+    def _unavailable(self, principal: Principal) -> CallFailed:
         for status in self._catalog.servers():
-            if status.name == self._server:
+            if status.name == self._server and self._visible(principal):
                 why = f": {status.error}" if status.error else ""
                 text = f'the server "{self._server}" is configured but not ready ({status.state}{why})'
                 return CallFailed(ServerUnavailable(text).failure())

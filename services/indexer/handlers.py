@@ -10,7 +10,7 @@ from msgspec import Raw
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
-from libs.common import policy, rpc
+from libs.common import rpc
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode, raw
 from libs.common.errors import InvalidRequest, NexusError, Refused
@@ -20,6 +20,7 @@ from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import ToolsFound
+from libs.common.policy import Policy
 from services.indexer.catalog import Catalog
 
 log = structlog.get_logger("indexer")
@@ -33,8 +34,9 @@ _query: Decoder[Query] = decoder(Query)
 class Searches:
     """Answers queries from the catalog, each within milliseconds, so none gets a task of its own."""
 
-    def __init__(self, bus: Bus, catalog: Catalog) -> None:
+    def __init__(self, bus: Bus, catalog: Catalog, policy: Policy) -> None:
         self._bus = bus
+        self._policy = policy
         self._catalog = catalog
 
     async def on_query(self, msg: Msg) -> None:
@@ -58,7 +60,7 @@ class Searches:
     def search(self, query: SearchTools) -> ToolsFound:
         """The best tools the caller may see; the nearest names when nothing matches."""
         text = " ".join((query.query, *query.keywords)).strip()
-        visible = _visible(query.principal)
+        visible = self._visible(query.principal)
         limit = max(1, min(query.limit, LIMIT_MAX))
         matches = self._catalog.index.search(text, limit=limit, visible=visible)
         if matches:
@@ -81,11 +83,10 @@ class Searches:
         )
 
     def _nearest(self, name: str, principal: Principal) -> list[str]:
-        return self._catalog.index.nearest(name, limit=NEAREST, visible=_visible(principal))
+        return self._catalog.index.nearest(name, limit=NEAREST, visible=self._visible(principal))
 
-
-def _visible(principal: Principal) -> Callable[[str, str], bool]:
-    return lambda server, tool: policy.decide(principal, server, tool).allowed
+    def _visible(self, principal: Principal) -> Callable[[str, str], bool]:
+        return lambda server, tool: self._policy.allows(principal, server, tool)
 
 
 class Facts:

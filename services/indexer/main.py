@@ -30,8 +30,9 @@ async def build(context: Context) -> AsyncIterator[None]:
     listings.listen(catalog.update)
     facts = Facts(context.nats_url, context.role)
     facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured).on_listed)
+    searches = handlers.Searches(bus, catalog, context.config.policy())
     async with snapshots(listings), facts:
-        queries = await bus.subscribe(subjects.SEARCH, handlers.Searches(bus, catalog).on_query, queue=QUEUE)
+        queries = await bus.subscribe(subjects.SEARCH, searches.on_query, queue=QUEUE)
         await bus.settled()
         try:
             yield

@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 from nats.aio.msg import Msg
 from nats.errors import MaxPayloadError
 
-from libs.common import policy, rpc, subjects
+from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import (
@@ -18,10 +18,12 @@ from libs.common.errors import (
     InvalidRequest,
     NexusError,
     Refused,
+    ScopeRefused,
     ServerUnavailable,
     ServerUnknown,
 )
 from libs.common.fleet import Fleet
+from libs.common.identity import Principal
 from libs.common.messages.calls import (
     Call,
     CallServer,
@@ -32,6 +34,7 @@ from libs.common.messages.calls import (
     ResolveTool,
     SearchTools,
 )
+from libs.common.policy import Policy
 from services.router.names import Names
 
 log = structlog.get_logger("router")
@@ -42,7 +45,8 @@ _request: Decoder[Request] = decoder(Request)
 class Router:
     """Stateless between messages; what it knows comes from the catalog and the live workers."""
 
-    def __init__(self, bus: Bus, fleet: Fleet, names: Names) -> None:
+    def __init__(self, bus: Bus, fleet: Fleet, names: Names, policy: Policy) -> None:
+        self._policy = policy
         self._bus = bus
         self._fleet = fleet
         self._names = names
@@ -88,7 +92,7 @@ class Router:
         found = self._names.find(request.name)
         if found is None:
             self._check_listed(request)
-        if found is None or not policy.decide(request.principal, *found).allowed:
+        if found is None or not self._permits(request.principal, *found):
             return subjects.SEARCH, ResolveTool(request.name, request.deadline, request.principal)
         server, tool = found
         return self._place(server, request.worker), Call(
@@ -103,16 +107,26 @@ class Router:
             trace=request.trace,
         )
 
+    def _permits(self, principal: Principal, server: str, tool: str = "") -> bool:
+        """Raises `ScopeRefused` for a caller who may, but not with this token."""
+        decision = self._policy.decide(principal, server, tool)
+        if decision.allowed and decision.missing:
+            raise ScopeRefused(
+                f"this needs the scopes: {' '.join(decision.missing)}", scopes=decision.missing
+            )
+        return decision.allowed
+
     def _check_listed(self, request: ExecuteTool) -> None:
         """Of a server that has not listed yet nobody can say that it lacks a tool: it is unavailable."""
         server = self._names.unlisted(request.name)
-        if server and policy.decide(request.principal, server).allowed:
+        if server and self._policy.allows(request.principal, server):
             self._place(server)
             raise ServerUnavailable(f'server "{server}" is there, but not its list of tools', server=server)
 
     def _call(self, request: CallServer | NotifyServer) -> tuple[str, Call]:
         server = request.server
-        if server not in self._configured or not policy.decide(request.principal, server).allowed:
+        tool = request.tool if isinstance(request, CallServer) else ""
+        if server not in self._configured or not self._permits(request.principal, server, tool):
             raise ServerUnknown("no such server")
         if isinstance(request, NotifyServer):
             subject = self._place(server)

@@ -31,7 +31,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     listings.listen(names.update)
     async with snapshots(workers, listings):
-        router = Router(bus, fleet, names)
+        router = Router(bus, fleet, names, context.config.policy())
         bus.on_unheard = router.on_unheard
         requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()

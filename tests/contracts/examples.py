@@ -16,7 +16,7 @@ from services.edge.gateway import Note
 from services.edge.sessions import Session
 from services.edge.state import Tombstone
 
-PRINCIPAL = Principal("ann", "https://login.example", ("dev", "ops"))
+PRINCIPAL = Principal("ann", "https://login.example", ("dev", "ops"), ("read",), "premium", "ide-7")
 CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
 DEADLINE = 1800000000.25
@@ -69,7 +69,16 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "CallServer": (
         calls.Request,
         calls.CallServer(
-            "git", "prompts/get", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1", trace=TRACE
+            "git",
+            "prompts/get",
+            DEADLINE,
+            PARAMS,
+            PRINCIPAL,
+            CLIENT,
+            progress=True,
+            worker="w1",
+            trace=TRACE,
+            tool="log",
         ),
     ),
     "NotifyServer": (

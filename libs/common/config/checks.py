@@ -24,7 +24,6 @@ _PINNED = "is no tool of a configured server; write its name as `search` shows i
 
 def check_document(document: dict[str, Any]) -> list[Mistake]:
     """What is wrong between keys of a resolved document, however wrong its single values are."""
-    admission = check_admission(_table(document, "server"))
     server, access = _table(document, "server"), check_access(document)
     found = [*_downstreams(document), *_pinned(document), *_servers(document), *_paths(document)]
     return [*found, *check_admission(server), *access]

@@ -57,6 +57,8 @@ class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field=
     progress: bool = False
     worker: str = ""
     trace: Trace = NONE
+    tool: str = ""
+    """The tool of a `tools/call`, by the server's own name: what rules and limits are about."""
 
 
 class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):

@@ -74,7 +74,8 @@ class ByHeader(Anonymous):
     """Believes what the test says; never do this outside one."""
 
     async def __call__(self, visit: Visit) -> Principal:
-        return Principal(visit.headers.get("x-test-user", "anonymous"))
+        user = visit.headers.get("x-test-user", "anonymous")
+        return Principal(user, groups=(f"{user}s",))
 
 
 def modern_headers(method: str, name: str | None = None, **more: str) -> dict[str, str]:

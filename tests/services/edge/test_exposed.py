@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from libs.common.identity import Principal
 from libs.common.messages.calls import ExecuteTool
-from libs.common.policy import Decision
+from libs.common.policy import Policy, Rule, Rules
 from tests.services.edge.conftest import Edge, running
 from tests.services.edge.shelves import server, tool
 
@@ -112,15 +111,9 @@ async def test_headers_of_an_exposed_tool_are_checked() -> None:
         assert (await refusal(edge, "files__near"))["code"] == -32602
 
 
-async def test_what_a_caller_may_not_see_looks_like_what_is_not_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def decide(principal: Principal, server: str, tool: str = "") -> Decision:
-        return Decision(principal.subject == "eve" and tool != "slow")
-
-    monkeypatch.setattr("libs.common.policy.decide", decide)
-    monkeypatch.setattr("libs.common.policy.personal", lambda: True)
-    async with running(expose="all") as edge:
+async def test_what_a_caller_may_not_see_looks_like_what_is_not_there() -> None:
+    eves = Policy({"demo": Rules(Rule(frozenset({"eves"})), {"slow": Rule(frozenset())})})
+    async with running(expose="all", policy=eves) as edge:
         assert await names(edge) == ["search", "execute"]
         eve = await edge.session(user="eve")
         listed = (await edge.legacy(eve, "tools/list")).json()["result"]["tools"]

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from libs.common.codec import raw
-from libs.common.identity import Principal
-from libs.common.policy import Decision
+from libs.common.policy import Policy, Rule, Rules
 from services.edge.gateway import ServerStatus
 from services.edge.introduction import NAMED_MAX
-from tests.services.edge.conftest import Edge
+from tests.services.edge.conftest import Edge, running
 from tests.services.edge.shelves import server
 
 pytestmark = pytest.mark.anyio
@@ -69,13 +68,9 @@ async def test_the_instructions_name_the_servers(edge: Edge) -> None:
     assert (await described(edge))["instructions"].endswith(" and 2 more.")
 
 
-async def test_a_server_that_the_caller_may_not_see_is_not_named(
-    edge: Edge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def decide(principal: Principal, server: str, tool: str = "") -> Decision:
-        return Decision(server == "late")
-
-    monkeypatch.setattr("libs.common.policy.decide", decide)
-    found = await described(edge)
-    assert "The servers are: late." in found["instructions"]
-    assert found["capabilities"] == {"tools": {}}
+async def test_a_server_that_the_caller_may_not_see_is_not_named() -> None:
+    nobody = Policy({"demo": Rules(Rule(frozenset()))})
+    async with running(policy=nobody) as edge:
+        found = await described(edge)
+        assert "The servers are: late." in found["instructions"]
+        assert found["capabilities"] == {"tools": {}}

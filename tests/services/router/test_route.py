@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from libs.common import naming
 from libs.common.bus import Bus
-from libs.common.errors import Refused, ServerUnavailable, ServerUnknown
+from libs.common.errors import Refused, ScopeRefused, ServerUnavailable, ServerUnknown
 from libs.common.fleet import Fleet
 from libs.common.identity import Principal
 from libs.common.messages.calls import (
@@ -24,6 +24,7 @@ from libs.common.messages.calls import (
     SearchTools,
 )
 from libs.common.messages.catalog import Held, State, Worker
+from libs.common.policy import Policy, Rule, Rules
 from libs.common.trace import Trace
 from services.router.handlers import Router
 from services.router.names import NamedListing, Names, ToolName
@@ -52,7 +53,7 @@ def fleet() -> Fleet:
 def router(fleet: Fleet, names: Names) -> Router:
     names.update("git", listing("git", "log", "show", LONG, "ls/tree", "_odd"))
     hold(fleet, "git")
-    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names)
+    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names, Policy())
 
 
 def hold(fleet: Fleet, server: str, state: State = "ready", **facts: object) -> None:
@@ -225,3 +226,52 @@ def test_news_of_a_held_call_goes_to_the_worker_that_holds_it(router: Router) ->
 def test_a_worker_is_no_way_around_the_decision_who_may_call(router: Router) -> None:
     with pytest.raises(ServerUnknown):
         router.route(CallServer("nobody", "tools/call", soon(), worker="w9"))
+
+
+RULED = Policy(
+    {
+        "git": Rules(
+            Rule(frozenset({"dev"})),
+            {"log": Rule(frozenset({"ops"})), "show": Rule(scopes=("read",), lists=False)},
+        )
+    }
+)
+
+
+@pytest.fixture
+def ruled(fleet: Fleet, names: Names) -> Router:
+    names.update("git", listing("git", "log", "show", "push"))
+    hold(fleet, "git")
+    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names, RULED)
+
+
+def test_a_denied_tool_is_resolved_like_one_that_is_not_there(ruled: Router) -> None:
+    dev, deadline = Principal("ann", groups=("dev",)), time.time() + 5
+    denied, unknown = (
+        ruled.route(ExecuteTool(f"git__{tool}", deadline, principal=dev)) for tool in ("log", "x")
+    )
+    assert denied[0] == unknown[0]
+    assert [type(each[1]) for each in (denied, unknown)] == [ResolveTool, ResolveTool]
+    assert isinstance(ruled.route(ExecuteTool("git__push", deadline, principal=dev))[1], Call)
+
+
+def test_a_missing_scope_is_told_to_whom_the_tool_is_for(ruled: Router) -> None:
+    dev, deadline = Principal("ann", groups=("dev",)), time.time() + 5
+    with pytest.raises(ScopeRefused) as caught:
+        ruled.route(ExecuteTool("git__show", deadline, principal=dev))
+    assert caught.value.data == {"scopes": ("read",)}
+    reader = Principal("ann", groups=("dev",), scopes=("read",))
+    assert isinstance(ruled.route(ExecuteTool("git__show", deadline, principal=reader))[1], Call)
+    stranger = ruled.route(ExecuteTool("git__show", deadline, principal=Principal("eve")))
+    assert isinstance(stranger[1], ResolveTool)
+
+
+def test_rules_hold_for_the_transparent_way_too(ruled: Router) -> None:
+    dev, deadline = Principal("ann", groups=("dev",)), time.time() + 5
+    with pytest.raises(ServerUnknown):
+        ruled.route(CallServer("git", "tools/list", deadline, principal=Principal("eve")))
+    with pytest.raises(ServerUnknown):
+        ruled.route(CallServer("git", "tools/call", deadline, principal=dev, tool="log"))
+    assert isinstance(
+        ruled.route(CallServer("git", "tools/call", deadline, principal=dev, tool="push"))[1], Call
+    )

@@ -16,7 +16,7 @@ SMALLEST = TIME + '[mcp.servers.api]\nurl = "https://api.example/mcp"\n'
 def test_the_defaults_are_exactly_these(read: Read) -> None:
     found = read(SMALLEST).model_dump()
     assert found.pop("nats")["url"].get_secret_value() == "nats://127.0.0.1:4222"
-    access = {"allow": None, "deny": None, "required_scopes": (), "tools": {}}
+    access: dict[str, object] = {"allow": None, "deny": None, "required_scopes": (), "tools": {}}
     common = {"era": "auto", "timeout": None, "start_timeout": 30.0} | access
     tls = {"verify_certs": True, "accept_invalid_hostnames": False}
     paths = {"root_ca_cert_path": None, "client_cert_path": None, "client_key_path": None}
