@@ -10,9 +10,8 @@ import anyio
 import pytest
 from msgspec import Raw
 
-from libs.common.identity import Principal
 from libs.common.messages.calls import ExecuteTool
-from libs.common.policy import Decision
+from libs.common.policy import Policy, Rule, Rules
 from services.edge import following
 from services.edge.fanin import URIS_MAX
 from tests.services.edge.conftest import Edge, modern_body, modern_headers, running
@@ -162,15 +161,12 @@ async def test_what_changes_at_once_is_told_once(edge: Edge) -> None:
     assert second["method"] == "notifications/resources/list_changed"
 
 
-async def test_a_change_the_caller_may_not_see_is_not_told(
-    edge: Edge, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def decide(principal: Principal, server: str, tool: str = "") -> Decision:
-        return Decision(server != "secret")
-
-    monkeypatch.setattr("libs.common.policy.decide", decide)
-    monkeypatch.setattr("libs.common.policy.personal", lambda: True)
-    async with listening(edge, promptsListChanged=True, resourcesListChanged=True) as heard:
+async def test_a_change_the_caller_may_not_see_is_not_told() -> None:
+    nobody = Policy({"secret": Rules(Rule(frozenset()))})
+    async with (
+        running(policy=nobody) as edge,
+        listening(edge, promptsListChanged=True, resourcesListChanged=True) as heard,
+    ):
         await anext(heard)
         edge.catalog.list(server("secret", prompts=("p",)))
         edge.catalog.list(server("seen", resources=("s:1",)))
