@@ -121,6 +121,21 @@ def call(
     remote.call(url, tool, arguments)
 
 
+@app.command()
+def explain(
+    context: typer.Context,
+    caller: Annotated[str, typer.Argument(help="Any name; that of an API key brings its groups and scopes.")],
+    tool: Annotated[str, typer.Argument(help="The tool, e.g. github__merge_pull_request.")],
+    group: Annotated[list[str] | None, typer.Option(help="A group of the caller; repeatable.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="A scope of the token; repeatable.")] = None,
+    config: flags.Config = None,
+) -> None:
+    """Say which rules decide whether a caller may use a tool."""
+    from libs.cli import explain as rules
+
+    rules.explain(_path(context, config), caller, tool, group or [], scope or [])
+
+
 keys = typer.Typer(help="API keys, in the file of server.api_keys.file.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 

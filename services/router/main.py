@@ -23,7 +23,8 @@ async def build(context: Context) -> AsyncIterator[None]:
     """Know the fleet and the catalog, then take requests."""
     bus = context.bus
     fleet = Fleet(context.config.mcp.servers)
-    names = Names(frozenset(fleet.configured))
+    policy = context.config.policy()
+    names = Names(frozenset(fleet.configured), policy)
     workers: Snapshot[Worker] = Snapshot(Bucket(bus, subjects.SERVERS, owner=False), decoder(Worker))
     listings: Snapshot[NamedListing] = Snapshot(
         Bucket(bus, subjects.CATALOG, owner=False), decoder(NamedListing)
@@ -31,7 +32,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     listings.listen(names.update)
     async with snapshots(workers, listings):
-        router = Router(bus, fleet, names, context.config.policy())
+        router = Router(bus, fleet, names, policy)
         bus.on_unheard = router.on_unheard
         requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()

@@ -6,6 +6,7 @@ import structlog
 from msgspec import Struct
 
 from libs.common import naming
+from libs.common.policy import Policy
 
 log = structlog.get_logger("names")
 
@@ -29,8 +30,9 @@ class Names:
     Names that two tools of a server share belong to neither.
     """
 
-    def __init__(self, configured: frozenset[str]) -> None:
+    def __init__(self, configured: frozenset[str], policy: Policy) -> None:
         self._configured = configured
+        self._policy = policy
         self._names: dict[str, dict[str, tuple[str, str]]] = {}
 
     def update(self, key: str, listing: NamedListing | None) -> None:
@@ -42,6 +44,9 @@ class Names:
         if collided:
             log.warning("tool names collide and are not offered", server=key, names=collided[:20])
         self._names[key] = names
+        misspelt = self._policy.unknown_tools(key, (tool.name for tool in listing.tools))
+        if misspelt:
+            log.warning("rules name tools that are not there", server=key, tools=misspelt[:20])
 
     def unlisted(self, name: str) -> str:
         """The configured server `name` belongs to if it has not listed anything yet; else empty."""

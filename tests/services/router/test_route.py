@@ -41,7 +41,7 @@ def listing(server: str, *tools: str) -> NamedListing:
 
 @pytest.fixture
 def names() -> Names:
-    return Names(frozenset({"git", "time"}))
+    return Names(frozenset({"git", "time"}), Policy())
 
 
 @pytest.fixture
