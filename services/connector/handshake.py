@@ -44,6 +44,8 @@ CARRIED = frozenset({"elicitation", "sampling", "roots", "experimental"})
 """Client capabilities that reach a server: what it may then ask for has a way to the client."""
 EXTENSIONS = frozenset({f"{_PREFIX}tasks"})
 """Of the extensions a client declares, those that reach a server."""
+_ROUNDS = frozenset({"inputResponses", "requestState"})
+"""Members of a request that goes on with an earlier one."""
 _UNSUPPORTED = -32022
 
 
@@ -112,7 +114,9 @@ def _stamp(capabilities: bytes) -> dict[str, Raw]:
 
 
 def stripped(params: Params) -> Params:
-    """`params` as a legacy server knows them: without the modern keys in `_meta`, the rest kept."""
+    """`params` as a legacy server knows them: without what only modern ones are told, the rest kept."""
+    if not _ROUNDS.isdisjoint(params):
+        params = {key: value for key, value in params.items() if key not in _ROUNDS}
     if "_meta" not in params:
         return params
     meta = {key: value for key, value in _members(params["_meta"]).items() if not key.startswith(_PREFIX)}

@@ -82,7 +82,7 @@ class Conversation:
                 result = await self._result(exchange, message, session, outlet)
         except Cancelled:
             return await outlet.silence()
-        return await outlet.finish(result_bytes(message.id, legacy_result(result)))
+        return await outlet.finish(result_bytes(message.id, legacy_result(message.method, result)))
 
     async def _result(self, exchange: Exchange, message: Message, session: Session, outlet: Outlet) -> Raw:
         if message.method == "ping":

@@ -19,6 +19,7 @@ from libs.common.errors import (
 )
 from libs.common.messages.calls import Client
 from services.edge import tasks
+from services.edge.codes import modern_answer
 from services.edge.envelope import forwardable, log_level, progress_token, trace_context
 from services.edge.era import MODERN
 from services.edge.exchange import Exchange
@@ -81,17 +82,20 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
         listening=_listening(message),
         modern=True,
     )
-    return await surface.answer(
-        Ask(
-            method=message.method,
-            params=forwardable(message.params),
-            principal=exchange.principal,
-            client=_client(route, surface.extensions),
-            on_event=relay,
-            progress=token is not None,
-            trace=trace_context(message.params, exchange.headers),
-        )
+    client = _client(route, surface.extensions)
+    ask = Ask(
+        method=message.method,
+        params=forwardable(message.params),
+        principal=exchange.principal,
+        client=client,
+        on_event=relay,
+        progress=token is not None,
+        trace=trace_context(message.params, exchange.headers),
     )
+    try:
+        return await surface.answer(ask)
+    except CallFailed as error:
+        return modern_answer(error.received, message.method, client)
 
 
 def _listening(message: Message) -> Raw | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
 
-from libs.common.codec import members, raw
+from libs.common.codec import decoder, members, raw
 from libs.common.errors import ResultInvalid
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
@@ -13,6 +14,8 @@ _COMPLETE = Raw(b'"complete"')
 _PRIVATE = Raw(b'"private"')
 _ZERO = Raw(b"0")
 _EMPTY = Raw(b"{}")
+_OBJECT = Raw(b'"object"')
+_list: Decoder[list[Raw]] = decoder(list[Raw])
 _HINTED = frozenset(
     {
         "server/discover",
@@ -44,13 +47,44 @@ def modern_result(method: str, result: Raw, info: Raw | None, listening: Raw | N
     return raw(parts)
 
 
-def legacy_result(result: Raw) -> Raw:
-    """For revisions with sessions, which know no `resultType`."""
-    if b'"resultType"' not in bytes(result):
+def legacy_result(method: str, result: Raw) -> Raw:
+    """For revisions with sessions, which know no `resultType`, and no structured content but objects.
+
+    Raises `ResultInvalid` if the result is no object.
+    """
+    text = bytes(result)
+    shaped = b'"structuredContent"' in text or (method == "tools/list" and b'"outputSchema"' in text)
+    if not shaped and b'"resultType"' not in text:
         return result
     parts = _parts(result)
     parts.pop("resultType", None)
+    if not _is_object(parts.get("structuredContent", _EMPTY)):
+        del parts["structuredContent"]
+    if method == "tools/list" and "tools" in parts:
+        parts["tools"] = raw([_legacy_tool(tool) for tool in _tools(parts["tools"])])
     return raw(parts)
+
+
+def _legacy_tool(tool: Raw) -> Raw:
+    """Without an `outputSchema` of anything but an object: older clients take none of the list then."""
+    if b'"outputSchema"' not in bytes(tool):
+        return tool
+    parts = _parts(tool)
+    schema = parts.get("outputSchema", _EMPTY)
+    if _is_object(schema) and _parts(schema).get("type") == _OBJECT:
+        return tool
+    return raw({key: value for key, value in parts.items() if key != "outputSchema"})
+
+
+def _is_object(value: Raw) -> bool:
+    return bytes(value).startswith(b"{")
+
+
+def _tools(value: Raw) -> list[Raw]:
+    try:
+        return _list.decode(value)
+    except DecodeError:
+        raise ResultInvalid("the server's list of tools is not a JSON array as MCP requires") from None
 
 
 def _name_server(parts: dict[str, Raw], info: Raw) -> None:
