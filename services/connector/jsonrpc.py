@@ -244,12 +244,16 @@ class Multiplexer:
             (self._asker() or self._on_question)(question)
 
     def _asker(self) -> Asked | None:
-        """Whose question it must be: nothing on these streams says it, so only one call may be under way."""
+        """Whose question it must be: nothing on these streams says it, so only one call may be under way.
+
+        What the gateway asks for itself, lists and pings, nobody listens to, and no person is asked for.
+        """
         now = time.monotonic()
         self._abandoned = {number: until for number, until in self._abandoned.items() if until > now}
-        if self._abandoned or len(self._pending) != 1:
+        calls = [pending for pending in self._pending.values() if pending.on_event is not None]
+        if self._abandoned or len(calls) != 1:
             return None
-        (only,) = self._pending.values()
+        (only,) = calls
         return None if only.future.done() else only.on_question
 
     def _spoil(self, message: bytes) -> None:

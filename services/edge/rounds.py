@@ -92,8 +92,13 @@ async def _answers(wanted: InputRequired, client: Client, ask: Ask) -> Answers:
     for question in questions.values():
         _check_offered(question.method, client)
     refused = _passed_on if is_held(wanted.request_state) else _raised
-    replies = await asyncio.gather(*(_answer(each, client, ask, refused) for each in questions.values()))
-    return dict(zip(questions, replies, strict=True))
+    asking = [asyncio.ensure_future(_answer(each, client, ask, refused)) for each in questions.values()]
+    try:
+        return dict(zip(questions, await asyncio.gather(*asking), strict=True))
+    finally:
+        # One that is refused ends the call; nobody waits for the others then.
+        for each in asking:
+            each.cancel()
 
 
 async def _answer(question: _Question, client: Client, ask: Ask, refused: Callable[[str, Raw], Raw]) -> Raw:

@@ -192,14 +192,30 @@ async def test_a_server_s_questions_are_refused_and_its_ping_answered(wire: Wire
     assert (wire.sent[1]["id"], wire.sent[1]["error"]["code"]) == (5, -32601)
 
 
+def ignored(_: Raw) -> None:
+    """For a call that is a client's: it could be told of progress."""
+
+
+async def test_what_the_gateway_asks_for_itself_leaves_no_doubt_whose_a_question_is(wire: Wire) -> None:
+    asked: list[Question] = []
+    listing, call = wire.call(), wire.call(on_question=asked.append, on_event=ignored)
+    await wire.called(2)
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
+    assert len(asked) == 1
+    wire.mux.feed(b'{"id":1,"result":{}}')
+    wire.mux.feed(b'{"id":2,"result":{}}')
+    await listing
+    await call
+
+
 async def test_a_question_belongs_to_the_only_call_under_way(wire: Wire) -> None:
     asked: list[Question] = []
-    first = wire.call(on_question=asked.append)
+    first = wire.call(on_question=asked.append, on_event=ignored)
     await wire.called()
     wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
     asked[0].answer(Raw(b'{"roots":[]}'))
     assert wire.sent[1] == {"jsonrpc": "2.0", "id": 5, "result": {"roots": []}}
-    second = wire.call()
+    second = wire.call(on_event=ignored)
     await wire.called(3)
     wire.mux.feed(b'{"jsonrpc":"2.0","id":6,"method":"roots/list"}')
     wire.mux.feed(b'{"id":1,"result":{}}')
@@ -221,7 +237,7 @@ async def test_after_a_cancel_nobody_is_asked_until_the_server_is_done_with_it(
     asked: list[Question] = []
     with pytest.raises(DeadlineExceeded):
         await wire.call(seconds=0.01)
-    call = wire.call(on_question=asked.append)
+    call = wire.call(on_question=asked.append, on_event=ignored)
     await wire.called(3)
     question = b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}'
     if late:
