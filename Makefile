@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 REAL := tests/real/node_modules
+SUITE := tests/conformance/node_modules
 UV := $(BIN)/uv --no-config --quiet
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url
@@ -25,7 +26,7 @@ lint: .venv/ready
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python benchmarks/shape.py --check
 
-test: .venv/ready $(REAL)/ready
+test: .venv/ready $(REAL)/ready $(SUITE)/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/ready $(REAL)/ready
@@ -65,7 +66,11 @@ deploy/nats/nats.conf: libs/cli/natsconf.py libs/common/grants.py libs/common/su
 docs/asyncapi.json: libs/common/facts.py libs/common/asyncapi.py .venv/ready
 	$(BIN)/python -m libs.common.asyncapi > $@
 
-conformance: .venv/ready
+$(SUITE)/ready: tests/conformance/package-lock.json .venv/ready
+	$(BIN)/python tests/conformance/install.py
+	@touch $@
+
+conformance: .venv/ready $(SUITE)/ready
 	$(BIN)/python -m tests.conformance $(ARGS)
 
 lock: .venv/ready
@@ -74,4 +79,4 @@ lock: .venv/ready
 		pyproject.toml deploy/servers.txt
 
 clean:
-	rm -rf .venv $(REAL) .mypy_cache .ruff_cache .import_linter_cache dist build
+	rm -rf .venv $(REAL) $(SUITE) .mypy_cache .ruff_cache .import_linter_cache dist build

@@ -11,30 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.broker import free_port
-from tests.conformance import outward, suite, verdict
-from tests.conformance.fleet import TARGETS, Fleet
-from tests.conformance.proxy import Proxy
+from tests.conformance import outward, verdict
 from tests.conformance.suite import REVISIONS, Scenario
+from tests.conformance.targets import TARGETS, collect
 
 EXPECTED = Path(__file__).parent / "expected.toml"
 EXPECTED_OUTWARD = Path(__file__).parent / "expected_client.toml"
-
-
-async def collect(
-    revisions: list[str], targets: list[str], folder: Path
-) -> dict[verdict.Key, list[Scenario]]:
-    """Every scenario of every revision, for every way to reach the fixture."""
-    found: dict[verdict.Key, list[Scenario]] = {}
-    async with Fleet(folder) as fleet, Proxy(fleet.edges, free_port()) as proxy:
-        for revision in revisions:
-            for target in targets:
-                results = folder / "results" / revision / TARGETS[target]
-                results.mkdir(parents=True)
-                url = f"http://localhost:{proxy.port}/mcp/{TARGETS[target]}"
-                found[revision, target] = await suite.run(url, revision, results)
-        print(f"requests by replica: {dict(proxy.served)}; logs and results: {folder}")
-    return found
 
 
 def show(found: dict[verdict.Key, list[Scenario]], revision: str, console: Console) -> None:
@@ -87,7 +69,8 @@ def main() -> int:
     if arguments.client:
         found = asyncio.run(outward.collect(revisions, folder))
     else:
-        found = asyncio.run(collect(revisions, arguments.target or list(TARGETS), folder))
+        found = asyncio.run(collect(arguments.target or list(TARGETS), revisions, folder))
+    print(f"logs and results: {folder}")
     console = Console(width=110)
     for revision in revisions:
         show(found, revision, console)

@@ -1,4 +1,7 @@
-"""The gateway as a fleet runs it: every service a process of its own, two edges and two connectors."""
+"""The gateway as a fleet runs it: every service a process of its own, two edges and two connectors.
+
+Behind it is the fixture, by every way there is to reach a server.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ import secrets
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import httpx
 
@@ -25,14 +30,24 @@ READY_WITHIN = 60.0
 STOP_WITHIN = 15.0
 
 
+@dataclass(frozen=True)
+class Way:
+    """How the gateway reaches the fixture; with the era `legacy` by a session, whatever it could do."""
+
+    transport: Literal["stdio", "http", "sse"]
+    era: Literal["auto", "modern", "legacy"]
+
+
 class Fleet:
     """An async context manager: every server is ready on entering, every process gone on leaving.
 
+    `servers` are the ways to the fixture by name: over stdio a process each, over HTTP all the same one.
     `edges` are the ports of the edges; logs are in `folder`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, servers: Mapping[str, Way]) -> None:
         self.folder = folder
+        self.servers = servers
         self.edges: list[int] = []
         self._broker = Broker(folder)
         self._running: list[subprocess.Popen[bytes]] = []
@@ -42,7 +57,7 @@ class Fleet:
         try:
             self._start()
             for port in self.edges:
-                await _ready(port, TARGETS)
+                await _ready(port, self.servers)
         except BaseException:
             await self._stop()
             raise
@@ -59,7 +74,7 @@ class Fleet:
         self._run("fixture", [*FIXTURE, "--http", str(port)])
         wait_port(port, READY_WITHIN)
         config = self.folder / "nexus.toml"
-        config.write_text(_config(port))
+        config.write_text(_config(port, self.servers))
         for number, role in enumerate(ROLES):
             self._run(f"{role}-{number}", self._command(role, config))
 
@@ -91,25 +106,24 @@ class Fleet:
         self._broker.stop()
 
 
-TARGETS = {"stdio": "fixture", "http": "fixture-http", "old stdio": "old", "old http": "old-http"}
-"""The same fixture by every way the gateway may reach a server; the old ones speak with sessions only."""
-
-
-def _config(port: int) -> str:
+def _config(port: int, servers: Mapping[str, Way]) -> str:
     command = ", ".join(f'"{word}"' for word in FIXTURE)
-    reached = {"stdio": f"cmd = [{command}]", "http": f'url = "http://127.0.0.1:{port}/mcp"'}
+    reached = {
+        "stdio": f"cmd = [{command}]",
+        "http": f'url = "http://127.0.0.1:{port}/mcp"\nprotocol = "streamable-http"',
+        "sse": f'url = "http://127.0.0.1:{port}/sse"\nprotocol = "sse"',
+    }
     tables = ["[server]\ndrain_timeout = 3\n"]
-    for target, name in TARGETS.items():
-        era = "legacy" if target.startswith("old") else "auto"
-        tables.append(f'[mcp.servers.{name}]\nera = "{era}"\n{reached[target.removeprefix("old ")]}\n')
+    for name, way in servers.items():
+        tables.append(f'[mcp.servers.{name}]\nera = "{way.era}"\n{reached[way.transport]}\n')
     return "\n".join(tables)
 
 
-async def _ready(port: int, targets: dict[str, str]) -> None:
+async def _ready(port: int, wanted: Mapping[str, Way]) -> None:
     page: Any = None
     try:
         async with asyncio.timeout(READY_WITHIN), httpx.AsyncClient(trust_env=False, timeout=5) as client:
-            while not _complete(page, targets):
+            while not _complete(page, wanted):
                 with suppress(httpx.HTTPError, ValueError):
                     page = (await client.get(f"http://127.0.0.1:{port}/ready")).json()
                 await asyncio.sleep(0.1)
@@ -117,11 +131,11 @@ async def _ready(port: int, targets: dict[str, str]) -> None:
         raise SystemExit(f"the gateway did not become ready; its last word: {page}") from None
 
 
-def _complete(page: Any, targets: dict[str, str]) -> bool:
+def _complete(page: Any, wanted: Mapping[str, Way]) -> bool:
     if not isinstance(page, dict) or not page.get("ready"):
         return False
     servers = page.get("servers", {})
-    return all(servers.get(name, {}).get("state") == "ready" for name in targets.values())
+    return all(servers.get(name, {}).get("state") == "ready" for name in wanted)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conformance import suite, verdict
-from tests.conformance.fleet import TARGETS
 from tests.conformance.suite import Check, Scenario
+from tests.conformance.targets import TARGETS
 from tests.conformance.verdict import Expected
 
 KEY = ("2026-07-28", "http")
@@ -45,8 +46,14 @@ def test_what_was_not_run_is_not_stale() -> None:
     assert verdict.complaints({("2025-11-25", "http"): []}, [known("hints")]) == []
 
 
-def test_a_failure_that_does_not_count_is_no_complaint() -> None:
-    assert verdict.complaints({KEY: [scenario("hints", scored=False)]}, []) == []
+def test_a_failure_that_does_not_count_for_conformance_is_told_too() -> None:
+    assert verdict.complaints({KEY: [scenario("hints", scored=False)]}, []) != []
+
+
+def test_a_pattern_stands_for_every_scenario_it_matches() -> None:
+    every = replace(known(), scenario="cach*")
+    assert verdict.complaints({KEY: [scenario("hints")]}, [every]) == []
+    assert verdict.complaints({KEY: [scenario()]}, [every]) != []
 
 
 def test_every_known_failure_has_a_reason_and_a_place_that_is_run() -> None:

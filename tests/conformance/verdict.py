@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tests.conformance.suite import Scenario
@@ -27,8 +28,12 @@ class Expected:
     def covers(self, key: Key, scenario: str, check: str) -> bool:
         """Whether a failure is one of these."""
         revision, target = key
-        here = revision == self.revision and target in self.targets and scenario == self.scenario
+        here = revision == self.revision and target in self.targets and self.names(scenario)
         return here and (not self.checks or check in self.checks)
+
+    def names(self, scenario: str) -> bool:
+        """Whether it is about a scenario; `scenario` may be a pattern."""
+        return fnmatchcase(scenario, self.scenario)
 
 
 def read(path: Path) -> list[Expected]:
@@ -53,7 +58,7 @@ def _read(entry: Mapping[str, object]) -> Expected:
 
 
 def complaints(found: Found, expected: Iterable[Expected]) -> list[str]:
-    """Failures of scored scenarios that nobody expects, and expectations that nothing meets any more."""
+    """Failures that nobody expects, scored or not, and expectations that nothing meets any more."""
     known = list(expected)
     failed = [
         (key, scenario, check)
@@ -64,7 +69,7 @@ def complaints(found: Found, expected: Iterable[Expected]) -> list[str]:
     unexpected = [
         f"unexpected: {key[0]} {key[1]}: {scenario.name}:{check}"
         for key, scenario, check in failed
-        if scenario.scored and not any(each.covers(key, scenario.name, check) for each in known)
+        if not any(each.covers(key, scenario.name, check) for each in known)
     ]
     return unexpected + [line for each in known for line in _stale(each, found)]
 
@@ -75,7 +80,7 @@ def _stale(expected: Expected, found: Found) -> list[str]:
     for key, scenarios in found.items():
         if key[0] != expected.revision or key[1] not in expected.targets:
             continue
-        failures = {check for each in scenarios if each.name == expected.scenario for check in each.failures}
+        failures = {check for each in scenarios if expected.names(each.name) for check in each.failures}
         gone = expected.checks - failures if expected.checks else () if failures else ("",)
         lines += [
             f"stale: {key[0]} {key[1]}: {expected.scenario}:{check} passes now" for check in sorted(gone)
