@@ -1,34 +1,43 @@
-"""News of a legacy session for all who listen: what `subscriptions/listen` is to a modern server.
+"""Who listens to the news of a server, and what they follow together.
 
-A legacy server tells everything to its one client, which is this gateway; who hears what is decided here.
+To its server the gateway is one client: what that is asked for is the union of all wishes (`changes` and
+`subscribed` see to it), and who hears what is decided here. So listeners outlive the session they began on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
 import structlog
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from libs.common import codec
-from libs.common.errors import InvalidParams, NexusError, Overloaded
-from libs.common.messages.calls import Client
-from services.connector.session import EventSink, Params, Session
+from libs.common.errors import InvalidParams, Overloaded
+from libs.common.messages.calls import EMPTY
+from services.connector.session import EventSink, Params
 
 log = structlog.get_logger("bulletin")
 
 LISTENERS_MAX = 2000
 """Listeners of one session; the next one is refused."""
-URIS_MAX = 100
-"""Resources that one listener may follow."""
-TIMEOUT = 10.0
+FOLLOWED_MAX = 5000
+"""Resources and tasks that all of them together may follow: they travel in one message."""
+NAMES_MAX = 100
+"""Resources that one listener may follow, and tasks."""
+WAITING_MAX = 256
+"""News that wait for a slow listener; then the oldest is dropped."""
+PATIENCE = 10.0
+"""Seconds the server has to take a new wish; whatever it takes later is still told of."""
 UPDATED = "notifications/resources/updated"
+TASK = "notifications/tasks"
 _TAG = "io.modelcontextprotocol/subscriptionId"
-_LISTS = {
+LISTS = {
     "notifications/tools/list_changed": "tools_list_changed",
     "notifications/prompts/list_changed": "prompts_list_changed",
     "notifications/resources/list_changed": "resources_list_changed",
@@ -42,88 +51,194 @@ class Filter(Struct, frozen=True, rename="camel", omit_defaults=True):
     prompts_list_changed: bool = False
     resources_list_changed: bool = False
     resource_subscriptions: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
 
 
-class _Updated(Struct):
-    uri: str
+class Interest(Struct, frozen=True):
+    """What all listeners together follow; every change of it has a new number."""
+
+    number: int = 0
+    uris: frozenset[str] = frozenset()
+    tasks: frozenset[str] = frozenset()
+
+
+class _About(Struct, rename="camel"):
+    uri: str = ""
+    task_id: str = ""
 
 
 _filter: Decoder[Filter] = codec.decoder(Filter)
-_updated: Decoder[_Updated] = codec.decoder(_Updated)
+_about: Decoder[_About] = codec.decoder(_About)
+
+
+class _Listener:
+    """One stream. What waits for it is the newest of its kind: all of these are hints to look again."""
+
+    __slots__ = ("acknowledged", "ready", "tasks", "uris", "waiting", "wanted")
+
+    def __init__(self, wanted: Filter) -> None:
+        self.wanted = wanted
+        self.uris = frozenset(wanted.resource_subscriptions)
+        self.tasks = frozenset(wanted.task_ids)
+        self.waiting: dict[tuple[str, str], Raw] = {}
+        self.ready = asyncio.Event()
+        self.acknowledged = False
+
+    def put(self, method: str, name: str, message: Raw) -> None:
+        self.waiting.pop((method, name), None)
+        if len(self.waiting) >= WAITING_MAX:
+            del self.waiting[next(iter(self.waiting))]
+        self.waiting[method, name] = message
+        self.ready.set()
+
+    def take(self) -> list[Raw]:
+        self.ready.clear()
+        messages = list(self.waiting.values())
+        self.waiting.clear()
+        return messages
 
 
 class Bulletin:
-    """The listeners of one session, and the resources they follow, each subscribed once."""
+    """The listeners to one server. `altered` is set when `interest` has changed."""
 
-    def __init__(self, session: Session, *, now: Callable[[], float]) -> None:
-        self._session = session
-        self._now = now
-        self._listeners: dict[int, tuple[Filter, EventSink]] = {}
-        self._followed: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self.altered = asyncio.Event()
+        self.interest = Interest()
+        self._listeners: dict[int, _Listener] = {}
+        self._uris: Counter[str] = Counter()
+        self._tasks: Counter[str] = Counter()
         self._last = 0
+        self._covered = -1
+        self._refused: frozenset[str] = frozenset()
+        self._cover = asyncio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._listeners)
 
-    async def listen(self, params: Params, tell: EventSink) -> Raw:
-        """Tell of what `params.notifications` asks for, until the session ends or nobody waits."""
-        wanted = _wanted(params)
-        if len(self._listeners) >= LISTENERS_MAX:
-            raise Overloaded("too many clients listen to this server already; try again later")
+    async def listen(
+        self, params: Params, deadline: float, tell: EventSink, flushed: Callable[[], Awaitable[None]]
+    ) -> Raw:
+        """Tell of what `params.notifications` asks for, until `deadline` or `close`.
+
+        `flushed` returns when what was told has left: a listener is told no faster than it takes it.
+        """
+        listener = self._admit(_wanted(params))
         self._last = number = self._last + 1
-        first = self._count(wanted.resource_subscriptions)
+        self._listeners[number] = listener
+        self._count(listener, 1)
         try:
-            for uri in first:
-                await self._ask("resources/subscribe", uri)
-            self._listeners[number] = (wanted, tell)
-            honoured = codec.raw({"notifications": wanted, "_meta": {_TAG: 0}})
-            tell(_notice("notifications/subscriptions/acknowledged", honoured))
-            await asyncio.shield(self._session.lost)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, deadline - time.time())):
+                    await self._acknowledge(listener, tell)
+                    while not self._closed:
+                        await listener.ready.wait()
+                        for message in listener.take():
+                            tell(message)
+                        await flushed()
         finally:
-            self._listeners.pop(number, None)
-            await asyncio.shield(self._unfollow(wanted.resource_subscriptions))
-        return Raw(b"{}")
+            del self._listeners[number]
+            self._count(listener, -1)
+        return EMPTY
 
     def post(self, method: str, message: Raw) -> None:
         """Pass a notification of the server on to whoever asked for it."""
-        if method not in _LISTS and method != UPDATED:
+        if method not in LISTS and method not in (UPDATED, TASK):
             return
         try:
-            params = codec.members(codec.members(message).get("params", Raw(b"{}")))
-            uri = _updated.decode(codec.raw(params)).uri if method == UPDATED else ""
+            params = codec.members(codec.members(message).get("params", EMPTY))
+            about = _about.decode(codec.raw(params))
         except DecodeError as error:
             log.warning("notification cannot be read", method=method, reason=str(error)[:200])
             return
-        tagged = _notice(method, codec.raw({**params, "_meta": {_TAG: 0}}))
-        for wanted, tell in list(self._listeners.values()):
-            if _asked(wanted, method, uri):
-                tell(tagged)
+        name = about.uri if method == UPDATED else about.task_id if method == TASK else ""
+        self._spread(method, name, params, self._listeners.values())
 
-    def _count(self, uris: Iterable[str]) -> list[str]:
-        """Note one more listener of each; those that had none before."""
-        uris = list(dict.fromkeys(uris))
-        self._followed.update(uris)
-        return [uri for uri in uris if self._followed[uri] == 1]
+    def hint(self, lists: Iterable[str] = ()) -> None:
+        """Tell who listened before that anything they follow, and these lists, may have changed unheard."""
+        before = [each for each in self._listeners.values() if each.acknowledged]
+        self.change(lists, before)
+        for uri in self.interest.uris if before else ():
+            self._spread(UPDATED, uri, {"uri": codec.raw(uri)}, before)
 
-    async def _unfollow(self, uris: Iterable[str]) -> None:
-        for uri in dict.fromkeys(uris):
-            self._followed[uri] -= 1
-            if self._followed[uri] <= 0:
-                del self._followed[uri]
-                await self._ask("resources/unsubscribe", uri)
+    def change(self, lists: Iterable[str], among: Collection[_Listener] | None = None) -> None:
+        """Tell that these lists changed, although the server has not said so."""
+        for method in lists:
+            self._spread(method, "", {}, self._listeners.values() if among is None else among)
 
-    async def _ask(self, method: str, uri: str) -> None:
-        """A server that refuses tells nothing; its refusal is no reason to end the stream."""
-        params = {"uri": codec.raw(uri)}
-        deadline = self._now() + TIMEOUT
-        with suppress(NexusError):
-            await self._session.call(method, params, deadline=deadline, client=Client(), progress=False)
+    def cover(self, interest: Interest, refused: frozenset[str]) -> None:
+        """The server tells of this interest from now on, except of what it `refused`."""
+        self._covered, self._refused = interest.number, refused
+        waiting, self._cover = self._cover, asyncio.Event()
+        waiting.set()
+
+    def close(self) -> None:
+        """End every stream: this worker will hear no more of the server."""
+        self._closed = True
+        for listener in self._listeners.values():
+            listener.ready.set()
+        self.cover(self.interest, frozenset())
+
+    def _admit(self, wanted: Filter) -> _Listener:
+        listener = _Listener(wanted)
+        fresh = len(listener.uris - self._uris.keys()) + len(listener.tasks - self._tasks.keys())
+        followed = len(self._uris) + len(self._tasks) + fresh
+        if len(self._listeners) >= LISTENERS_MAX or (fresh and followed > FOLLOWED_MAX):
+            raise Overloaded("too many clients listen to this server already; try again later")
+        return listener
+
+    def _count(self, listener: _Listener, step: int) -> None:
+        altered = False
+        for counts, names in ((self._uris, listener.uris), (self._tasks, listener.tasks)):
+            for name in names:
+                counts[name] += step
+                altered = altered or counts[name] == max(step, 0)
+                if not counts[name]:
+                    del counts[name]
+        if altered:
+            uris, tasks = frozenset(self._uris), frozenset(self._tasks)
+            self.interest = Interest(self.interest.number + 1, uris, tasks)
+            self.altered.set()
+
+    async def _acknowledge(self, listener: _Listener, tell: EventSink) -> None:
+        """Say what the server was asked for, and took: MCP wants the honoured part of the filter."""
+        number = self.interest.number
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self._covered < number:
+                    await self._cover.wait()
+        refused = self._refused if self._covered >= number else listener.uris | listener.tasks
+        wanted = listener.wanted
+        honoured = replace(
+            wanted,
+            resource_subscriptions=tuple(
+                each for each in wanted.resource_subscriptions if each not in refused
+            ),
+            task_ids=tuple(each for each in wanted.task_ids if each not in refused),
+        )
+        tell(_notice("notifications/subscriptions/acknowledged", {"notifications": codec.raw(honoured)}))
+        listener.acknowledged = True
+
+    def _spread(self, method: str, name: str, params: Params, among: Collection[_Listener]) -> None:
+        told = _notice(method, params)
+        for listener in self._concerned(method, name, among):
+            listener.put(method, name, told)
+
+    def _concerned(self, method: str, name: str, among: Collection[_Listener]) -> Iterator[_Listener]:
+        if method in LISTS:
+            return (each for each in among if getattr(each.wanted, LISTS[method]))
+        if method == TASK:
+            return (each for each in among if name in each.tasks)
+        followed = {each for each in self._uris if _within(name, each)}
+        return (each for each in among if not each.uris.isdisjoint(followed))
 
 
-def _asked(wanted: Filter, method: str, uri: str) -> bool:
-    if method == UPDATED:
-        return any(uri == each or (each and uri.startswith(each)) for each in wanted.resource_subscriptions)
-    return bool(getattr(wanted, _LISTS[method]))
+def _within(uri: str, followed: str) -> bool:
+    """Whether news of `uri` are for who follows `followed`: the same, or a part of it."""
+    if not followed or not uri.startswith(followed):
+        return False
+    rest = uri[len(followed) :]
+    return not rest or followed[-1] in "/?#" or rest[0] in "/?#"
 
 
 def _wanted(params: Params) -> Filter:
@@ -131,10 +246,12 @@ def _wanted(params: Params) -> Filter:
         wanted = _filter.decode(params.get("notifications", Raw(b"null")))
     except DecodeError as error:
         raise InvalidParams(f'"notifications" must say what to listen to: {error}') from None
-    if len(wanted.resource_subscriptions) > URIS_MAX:
-        raise InvalidParams(f"at most {URIS_MAX} resources can be followed by one stream")
+    if len(wanted.resource_subscriptions) > NAMES_MAX or len(wanted.task_ids) > NAMES_MAX:
+        raise InvalidParams(f"at most {NAMES_MAX} resources and tasks can be followed by one stream")
     return wanted
 
 
-def _notice(method: str, params: Raw) -> Raw:
-    return codec.raw({"jsonrpc": "2.0", "method": method, "params": params})
+def _notice(method: str, params: Params) -> Raw:
+    """As a listener gets it: with a tag, in whose place the edge puts the id of the client's own request."""
+    tagged = {**params, "_meta": codec.raw({_TAG: 0})}
+    return codec.raw({"jsonrpc": "2.0", "method": method, "params": tagged})

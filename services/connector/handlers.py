@@ -45,7 +45,9 @@ class Calls:
             if problems:
                 return _explained(call.tool, problems)
         if call.method == LISTEN:
-            return await _until(self._pool.closing, _counted(live, _listen(live, call, params, job)))
+            return await _until(
+                self._pool.closing, live.bulletin.listen(params, call.deadline, job.event, job.flushed)
+            )
         if live.opened.era == "legacy" and parking.may_ask(call):
             offer = Offer(call.client)
             if offer:
@@ -72,12 +74,6 @@ async def _counted(live: Live, work: Coroutine[Any, Any, Raw]) -> Raw:
         return await work
     finally:
         live.running -= 1
-
-
-async def _listen(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
-    if live.opened.era == "legacy":
-        return await live.bulletin.listen(params, job.event)
-    return await _ask(live, call, params, job.event)
 
 
 async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:

@@ -89,6 +89,8 @@ class Keeper:
         self._slot = slot
         self._lease = lease
         self._relist = asyncio.Event()
+        self._told: set[str] = set()
+        self._bulletin = Bulletin()
         self._backoff = Backoff()
         self._restarts = 0
         self._live: Live | None = None
@@ -130,12 +132,17 @@ class Keeper:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self) -> None:
-        while True:
-            started = time.monotonic()
-            end = await self._live_once()
-            delay = self._backoff.delay(time.monotonic() - started)
-            self._report(end, delay)
-            await asyncio.sleep(delay)
+        """Run one session after the other; who listens to the server stays, and is told by the next one."""
+        self._bulletin = Bulletin()
+        try:
+            while True:
+                started = time.monotonic()
+                end = await self._live_once()
+                delay = self._backoff.delay(time.monotonic() - started)
+                self._report(end, delay)
+                await asyncio.sleep(delay)
+        finally:
+            self._bulletin.close()
 
     def _report(self, end: End, delay: float) -> None:
         self._restarts += 1
@@ -180,9 +187,9 @@ class Keeper:
     async def _serve(self, session: Session, opened: Opened) -> str:
         self._relist.clear()
         listing = await self._list(session, opened)
-        live = Live(session, opened, listing, Checker(listing), Bulletin(session, now=time.time))
+        live = Live(session, opened, listing, Checker(listing), self._bulletin)
         self._announce(live)
-        following = asyncio.create_task(changes.follow(session, opened, self._on_notice))
+        following = asyncio.create_task(self._follow(session, opened))
         self._live = live
         try:
             await self._enter(live)
@@ -191,11 +198,18 @@ class Keeper:
             self._live = None
             following.cancel()
             await self._leave(live)
+            await asyncio.gather(following, return_exceptions=True)
 
     async def _list(self, session: Session, opened: Opened) -> Listing:
         listing = await collect(session, opened, self._server.name, LISTING_TIMEOUT)
         session.learn(schemas(listing))
         return listing
+
+    async def _follow(self, session: Session, opened: Opened) -> None:
+        try:
+            await changes.follow(session, opened, self._bulletin, self._on_notice, self._relist.set)
+        except Exception:
+            log.exception("the news of a server are not followed any more", server=self._server.name)
 
     async def _enter(self, live: Live) -> None:
         server = self._server.name
@@ -237,17 +251,29 @@ class Keeper:
     async def _refresh(self, live: Live, *, again: bool) -> None:
         """List; tell of it if it changed, or `again`: the catalog may have been lost meanwhile."""
         self._relist.clear()
+        told, self._told = self._told, set()
         try:
             listing = await self._list(live.session, live.opened)
         except NexusError as error:
             log.warning("listing failed", server=self._server.name, reason=error.message)
             return
         if listing.digest != live.listing.digest:
+            self._hint(live.listing, listing, told)
             live.listing, live.checker = listing, Checker(listing)
             self._say_ready(live)
             again = True
         if again:
             self._publish(tools_listed(live.listing, self._parts.pool.worker))
+
+    def _hint(self, before: Listing, now: Listing, told: set[str]) -> None:
+        """Tell listeners of the lists that changed without a word of the server, who `told` of others."""
+        changed = {
+            "tools": before.tools != now.tools,
+            "prompts": before.prompts != now.prompts,
+            "resources": (before.resources, before.templates) != (now.resources, now.templates),
+        }
+        silent = {f"notifications/{what}/list_changed" for what, differs in changed.items() if differs} - told
+        self._bulletin.change(sorted(silent))
 
     def _announce(self, live: Live) -> None:
         worker = self._parts.pool.worker
@@ -293,6 +319,7 @@ class Keeper:
 
     def _on_notice(self, method: str, message: Raw) -> None:
         if method in CHANGED:
+            self._told.add(method)
             self._relist.set()
         if self._live is not None:
             self._live.hear(method, message)

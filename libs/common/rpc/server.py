@@ -105,6 +105,11 @@ class Job:
         elif len(self.events) > EVENTS_MAX // 2:
             self._due.set()
 
+    async def flushed(self) -> None:
+        """Returns when every event so far is on its way."""
+        if self.pump is not None:
+            await asyncio.wait({self.pump})
+
     async def told(self) -> None:
         """Returns when every event is on its way; there are no more."""
         self._ended = True

@@ -1,130 +1,206 @@
-"""Who hears what of a legacy server, with a session in memory that records what it was asked."""
+"""Who hears what of a server, how slowly they may read, and what they follow together."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import Any
 
+import anyio
 import pytest
 from msgspec import Raw
 
 from libs.common import codec
-from libs.common.errors import InvalidParams
-from libs.common.messages.calls import Client
-from services.connector.bulletin import Bulletin
-from services.connector.session import EventSink, Params
+from libs.common.errors import InvalidParams, Overloaded
+from services.connector import bulletin as bulletins
+from services.connector.bulletin import WAITING_MAX, Bulletin
+from tests.services.connector.news import Listener, notice
 
 pytestmark = pytest.mark.anyio
 
-
-class Server:
-    """The part of a session that a bulletin uses."""
-
-    kind = "stdio"
-
-    def __init__(self) -> None:
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.asked: list[tuple[str, Any]] = []
-
-    async def call(
-        self,
-        method: str,
-        params: Params,
-        *,
-        deadline: float,
-        client: Client,
-        on_event: EventSink | None = None,
-        progress: bool = True,
-    ) -> Raw:
-        self.asked.append((method, codec.decode(params["uri"])))
-        return Raw(b"{}")
+TOOLS = "notifications/tools/list_changed"
+UPDATED = "notifications/resources/updated"
+TASK = "notifications/tasks"
 
 
-class Listener:
-    """One stream: what it asked for, and what it heard after the acknowledgement."""
-
-    def __init__(self, bulletin: Bulletin, **wanted: Any) -> None:
-        self._heard: list[Any] = []
-        params = {"notifications": codec.raw(wanted)}
-        self.task = asyncio.ensure_future(bulletin.listen(params, self._hear))
-
-    def _hear(self, event: Raw) -> None:
-        self._heard.append(json.loads(bytes(event)))
-
-    def heard(self) -> list[str]:
-        assert self._heard[0]["method"] == "notifications/subscriptions/acknowledged"
-        return [event["params"].get("uri", event["method"]) for event in self._heard[1:]]
-
-    async def stop(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+@pytest.fixture
+async def bulletin() -> Bulletin:
+    """One whose server takes every wish at once."""
+    made = Bulletin()
+    made.cover(made.interest, frozenset())
+    return made
 
 
-def notice(method: str, **params: Any) -> tuple[str, Raw]:
-    return method, codec.raw({"jsonrpc": "2.0", "method": method, "params": params})
+async def listening(bulletin: Bulletin, **wanted: Any) -> Listener:
+    """A listener whose wish the server has taken."""
+    listener = Listener(bulletin, **wanted)
+    await asyncio.sleep(0)
+    bulletin.cover(bulletin.interest, frozenset())
+    await listener.began()
+    return listener
 
 
-async def turn() -> None:
-    """Let every task that can run do so."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-async def test_each_listener_hears_what_it_asked_for_and_nothing_else() -> None:
-    server = Server()
-    bulletin = Bulletin(server, now=time.time)  # type: ignore[arg-type]  # the part it uses
-    tools = Listener(bulletin, toolsListChanged=True)
-    files = Listener(bulletin, resourceSubscriptions=["file:///a"])
-    await turn()
-    bulletin.post(*notice("notifications/tools/list_changed"))
+async def test_each_listener_hears_what_it_asked_for_and_nothing_else(bulletin: Bulletin) -> None:
+    tools = await listening(bulletin, toolsListChanged=True)
+    files = await listening(bulletin, resourceSubscriptions=["file:///a"])
+    jobs = await listening(bulletin, taskIds=["t-1"])
+    bulletin.post(*notice(TOOLS))
     bulletin.post(*notice("notifications/prompts/list_changed"))
-    bulletin.post(*notice("notifications/resources/updated", uri="file:///a/b"))
-    bulletin.post(*notice("notifications/resources/updated", uri="file:///c"))
     bulletin.post(*notice("notifications/message", level="info"))
-    assert tools.heard() == ["notifications/tools/list_changed"]
-    assert files.heard() == ["file:///a/b"]
-    await tools.stop()
-    await files.stop()
+    for uri in ("file:///a/b", "file:///ab", "file:///c", "file:///a", ""):
+        bulletin.post(*notice(UPDATED, uri=uri))
+    for task in ("t-2", "t-1", ""):
+        bulletin.post(*notice(TASK, taskId=task, status="working"))
+    await tools.until(lambda: tools.told == [TOOLS])
+    await files.until(lambda: files.told == ["file:///a/b", "file:///a"])
+    await jobs.until(lambda: jobs.told == ["t-1"])
+    assert jobs.heard[-1]["params"]["status"] == "working"
+    for listener in (tools, files, jobs):
+        assert all(each["params"]["_meta"] == {SUBSCRIPTION: 0} for each in listener.heard)
+        await listener.stop()
+    assert (len(bulletin), bulletin.interest.uris, bulletin.interest.tasks) == (0, frozenset(), frozenset())
+
+
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+
+
+async def test_what_listeners_follow_is_one_wish_that_changes_with_the_first_and_the_last(
+    bulletin: Bulletin,
+) -> None:
+    one = await listening(bulletin, resourceSubscriptions=["x:1", "x:2", "x:1"])
+    first = bulletin.interest
+    bulletin.altered.clear()
+    two = await listening(bulletin, resourceSubscriptions=["x:1"], toolsListChanged=True)
+    assert bulletin.interest is first
+    assert not bulletin.altered.is_set()
+    await one.stop()
+    assert bulletin.altered.is_set()
+    assert bulletin.interest.uris == {"x:1"}
+    await two.stop()
+    assert (bulletin.interest.uris, bulletin.interest.number) == (frozenset(), first.number + 2)
+
+
+async def test_the_acknowledgement_waits_for_the_server_and_names_what_it_took(bulletin: Bulletin) -> None:
+    listener = Listener(
+        bulletin, resourceSubscriptions=["x:1", "x:2"], taskIds=["t-1"], toolsListChanged=True
+    )
+    await asyncio.sleep(0)
+    bulletin.post(*notice(UPDATED, uri="x:1"))
+    await asyncio.sleep(0.01)
+    assert listener.heard == []
+    bulletin.cover(bulletin.interest, frozenset({"x:2", "t-1"}))
+    await listener.until(lambda: listener.told)
+    assert listener.honoured == {"toolsListChanged": True, "resourceSubscriptions": ["x:1"]}
+    assert listener.told == ["x:1"]
+    await listener.stop()
+
+
+async def test_a_server_that_takes_no_wish_in_time_is_not_waited_for(
+    bulletin: Bulletin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulletins, "PATIENCE", 0.05)
+    listener = Listener(bulletin, resourceSubscriptions=["x:1"], promptsListChanged=True)
+    await listener.began()
+    assert listener.honoured == {"promptsListChanged": True}
+    await listener.stop()
+
+
+async def test_a_slow_listener_gets_the_newest_of_each_and_delays_nobody(bulletin: Bulletin) -> None:
+    slow = await listening(bulletin, resourceSubscriptions=["x:1", "x:2"], toolsListChanged=True)
+    fast = await listening(bulletin, resourceSubscriptions=["x:1"])
+    slow.room.clear()
+    bulletin.post(*notice(TOOLS))
+    await slow.until(lambda: slow.told == [TOOLS])
+    for number in range(1000):
+        bulletin.post(*notice(UPDATED, uri="x:1", number=number))
+        if number == 0:
+            bulletin.post(*notice(UPDATED, uri="x:2"))
+    await fast.until(lambda: fast.told)
+    assert slow.told == [TOOLS]
+    slow.room.set()
+    await slow.until(lambda: len(slow.told) == 3)
+    assert slow.told == [TOOLS, "x:2", "x:1"]
+    assert slow.heard[-1]["params"]["number"] == 999
+    await slow.stop()
+    await fast.stop()
+
+
+async def test_what_waits_for_a_slow_listener_is_bounded(bulletin: Bulletin) -> None:
+    slow = await listening(bulletin, resourceSubscriptions=["x:"])
+    slow.room.clear()
+    bulletin.post(*notice(UPDATED, uri="x:/first"))
+    await slow.until(lambda: slow.told)
+    for number in range(WAITING_MAX + 10):
+        bulletin.post(*notice(UPDATED, uri=f"x:/{number}"))
+    slow.room.set()
+    await slow.until(lambda: len(slow.told) > 1)
+    assert slow.told == ["x:/first", *(f"x:/{number}" for number in range(10, WAITING_MAX + 10))]
+    await slow.stop()
+
+
+async def test_those_who_listened_before_are_told_that_anything_may_have_changed(bulletin: Bulletin) -> None:
+    before = await listening(bulletin, resourceSubscriptions=["x:1"], toolsListChanged=True)
+    late = Listener(bulletin, resourceSubscriptions=["x:1", "x:2"], toolsListChanged=True)
+    await asyncio.sleep(0)
+    bulletin.hint([TOOLS, "notifications/prompts/list_changed"])
+    bulletin.cover(bulletin.interest, frozenset())
+    await late.began()
+    await before.until(lambda: before.told == [TOOLS, "x:1"])
+    assert late.told == []
+    await before.stop()
+    await late.stop()
+
+
+async def test_a_stream_ends_well_when_its_time_is_over(bulletin: Bulletin) -> None:
+    listener = Listener(bulletin, seconds=0.05, toolsListChanged=True)
+    with anyio.fail_after(5):
+        assert bytes(await listener.task) == b"{}"
     assert len(bulletin) == 0
 
 
-async def test_a_resource_is_subscribed_once_and_left_with_its_last_listener() -> None:
-    server = Server()
-    bulletin = Bulletin(server, now=time.time)  # type: ignore[arg-type]  # the part it uses
-    one, two = (Listener(bulletin, resourceSubscriptions=["x:1"]) for _ in range(2))
-    await turn()
-    assert server.asked == [("resources/subscribe", "x:1")]
-    await one.stop()
-    assert len(server.asked) == 1
-    await two.stop()
-    assert server.asked[1:] == [("resources/unsubscribe", "x:1")]
-
-
-async def test_the_end_of_the_session_ends_the_listening() -> None:
-    server = Server()
-    bulletin = Bulletin(server, now=time.time)  # type: ignore[arg-type]  # the part it uses
-    listener = Listener(bulletin, toolsListChanged=True)
-    await turn()
-    server.lost.set_result("it exited")
-    assert bytes(await listener.task) == b"{}"
+async def test_a_bulletin_that_closes_ends_every_stream(bulletin: Bulletin) -> None:
+    one = await listening(bulletin, toolsListChanged=True)
+    unacknowledged = Listener(bulletin, resourceSubscriptions=["x:1"])
+    await asyncio.sleep(0)
+    bulletin.close()
+    with anyio.fail_after(5):
+        assert [bytes(await each.task) for each in (one, unacknowledged)] == [b"{}", b"{}"]
 
 
 @pytest.mark.parametrize(
-    "wanted", [Raw(b"null"), Raw(b"[]"), codec.raw({"resourceSubscriptions": ["x"] * 101})]
+    "wanted",
+    [
+        Raw(b"null"),
+        Raw(b"[]"),
+        codec.raw({"resourceSubscriptions": ["x"] * 101}),
+        codec.raw({"taskIds": [str(number) for number in range(101)]}),
+        codec.raw({"taskIds": "t-1"}),
+    ],
 )
-async def test_an_odd_filter_is_refused(wanted: Raw) -> None:
-    bulletin = Bulletin(Server(), now=time.time)  # type: ignore[arg-type]  # the part it uses
+async def test_an_odd_filter_is_refused(bulletin: Bulletin, wanted: Raw) -> None:
     with pytest.raises(InvalidParams):
-        await bulletin.listen({"notifications": wanted}, lambda event: None)
+        await bulletin.listen(
+            {"notifications": wanted}, time.time() + 5, lambda event: None, anyio.lowlevel.checkpoint
+        )
 
 
-async def test_a_notification_nobody_can_read_is_dropped() -> None:
-    bulletin = Bulletin(Server(), now=time.time)  # type: ignore[arg-type]  # the part it uses
-    listener = Listener(bulletin, toolsListChanged=True, resourceSubscriptions=["x"])
-    await turn()
+@pytest.mark.parametrize("bound", ["LISTENERS_MAX", "FOLLOWED_MAX"])
+async def test_listeners_and_what_they_follow_are_bounded(
+    bulletin: Bulletin, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(bulletins, bound, 1)
+    one = await listening(bulletin, resourceSubscriptions=["x:1"])
+    with pytest.raises(Overloaded):
+        await Listener(bulletin, resourceSubscriptions=["x:2"]).task
+    assert (len(bulletin), set(bulletin.interest.uris)) == (1, {"x:1"})
+    await one.stop()
+
+
+async def test_a_notification_nobody_can_read_is_dropped(bulletin: Bulletin) -> None:
+    listener = await listening(bulletin, toolsListChanged=True, resourceSubscriptions=["x"])
     for junk in (b"[]", b'{"params":[]}', b'{"params":{"uri":5}}'):
-        bulletin.post("notifications/resources/updated", Raw(junk))
-    assert listener.heard() == []
+        bulletin.post(UPDATED, Raw(junk))
+    bulletin.post(*notice(TOOLS))
+    await listener.until(lambda: listener.told)
+    assert listener.told == [TOOLS]
     await listener.stop()
