@@ -9,6 +9,7 @@ from typing import Any
 from tests.system.gateway import PYTHON, ROOT, Server, eventually
 
 WITNESS = Path(__file__).parent / "children" / "witness.py"
+LIBRARY = WITNESS.with_name("library.py")
 NPM = ROOT / "tests" / "real" / "node_modules"
 
 
