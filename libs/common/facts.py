@@ -68,6 +68,9 @@ class ToolsListed(Fact):
     prompts: list[dict[str, Any]] = Field(default_factory=list)
     resources: list[dict[str, Any]] = Field(default_factory=list)
     templates: list[dict[str, Any]] = Field(default_factory=list)
+    hints: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="`ttlMs` and `cacheScope` of the lists, by their member."
+    )
 
 
 class ServerStarted(Fact):

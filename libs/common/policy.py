@@ -6,7 +6,7 @@ a caller who may otherwise: a token with it can be had.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Literal
@@ -76,6 +76,10 @@ class Policy:
     def personal(self) -> bool:
         """Whether answers may differ between callers: by a rule, or because not everybody is let in."""
         return self._closed or bool(self._rules)
+
+    def ground(self, principal: Principal) -> Hashable:
+        """All of a caller that decisions rest on: who agrees in it may see the same."""
+        return (principal.groups, principal.scopes) if self._rules else None
 
     def ruled(self, server: str) -> bool:
         """Whether any rule is about this server or a tool of it."""

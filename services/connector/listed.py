@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import Raw
+from msgspec import Raw, to_builtins
 
 from libs.common.codec import UNREADABLE, decode
 from libs.common.facts import ToolsListed
@@ -26,6 +26,7 @@ def tools_listed(listing: Listing, worker: str) -> ToolsListed:
         prompts=_decoded(listing.prompts),
         resources=_decoded(listing.resources),
         templates=_decoded(listing.templates),
+        hints={member: to_builtins(hint) for member, hint in listing.hints.items()},
     )
 
 

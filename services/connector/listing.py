@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from libs.common import codec
 from libs.common.errors import NexusError, ResultInvalid
 from libs.common.messages.calls import Client
-from libs.common.messages.catalog import Listing
+from libs.common.messages.catalog import Hint, Listing
 from services.connector.session import Opened, Params, Session
 
 PAGES_MAX = 1000
@@ -40,6 +40,8 @@ _PROMPTS = _Kind("prompts/list", "prompts", "name", "prompts")
 _RESOURCES = _Kind("resources/list", "resources", "uri", "resources")
 _TEMPLATES = _Kind("resources/templates/list", "resourceTemplates", "uriTemplate", "resources")
 
+_HINTS = ("ttlMs", "cacheScope")
+_hint = msgspec.json.Decoder(Hint).decode
 _entries = msgspec.json.Decoder(list[Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 
@@ -63,6 +65,7 @@ async def collect(session: Session, opened: Opened, server: str, timeout: float)
         prompts=prompts,
         resources=resources,
         templates=templates,
+        hints=reader.hints(),
         version=opened.version,
         capabilities=opened.capabilities,
         info=opened.info,
@@ -75,6 +78,7 @@ class _Reader:
         self._session = session
         self._server = server
         self._deadline = deadline
+        self._hints: dict[str, Hint] = {}
 
     async def attempt(self, kind: _Kind) -> tuple[Raw, ...]:
         try:
@@ -92,6 +96,7 @@ class _Reader:
             page = await self._page(kind, cursor)
             entries = _list(page.get(kind.member), kind)
             dropped += sum(not _keep(entry, kind.key, found) for entry in entries)
+            self._hint(kind.member, _hinted(page))
             cursor = _next(page)
             if cursor is None:
                 break
@@ -102,6 +107,16 @@ class _Reader:
         if dropped:
             log.warning("entries_dropped", server=self._server, method=kind.method, entries=dropped)
         return tuple(found.values())[:ITEMS_MAX]
+
+    def _hint(self, member: str, hint: Hint) -> None:
+        """A list is good for as long as the shortest of its pages, and private if one is."""
+        known = self._hints.get(member, hint)
+        scope = "public" if known.cache_scope == hint.cache_scope == "public" else "private"
+        self._hints[member] = Hint(min(known.ttl_ms, hint.ttl_ms), scope)
+
+    def hints(self) -> dict[str, Hint]:
+        """Of the lists that may be kept or shared at all."""
+        return {member: hint for member, hint in self._hints.items() if hint != Hint()}
 
     async def _page(self, kind: _Kind, cursor: str | None) -> Params:
         params: Params = {} if cursor is None else {"cursor": codec.raw(cursor)}
@@ -129,6 +144,15 @@ def _next(page: Params) -> str | None:
         return _text(page["nextCursor"])
     except (msgspec.DecodeError, KeyError):
         return None
+
+
+def _hinted(page: Params) -> Hint:
+    """What a page says of keeping it; nothing that makes no sense."""
+    try:
+        hint = _hint(codec.raw({key: page[key] for key in _HINTS if key in page}))
+    except msgspec.DecodeError:
+        return Hint()
+    return hint if hint.ttl_ms >= 0 else Hint()
 
 
 def _keep(entry: Raw, key: str, found: dict[str, Raw]) -> bool:

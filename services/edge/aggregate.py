@@ -14,10 +14,12 @@ from libs.common.identity import Principal
 from libs.common.seal import Keyring
 from services.edge.completion import Completion
 from services.edge.cursors import Cursors
+from services.edge.era import MODERN
 from services.edge.exposed import Exposed
 from services.edge.fanin import Fanin
 from services.edge.forward import Forward
 from services.edge.gateway import Catalog, Gateway
+from services.edge.hints import Hints
 from services.edge.introduction import Introduction
 from services.edge.metatools import MetaTools
 from services.edge.offers import Offers
@@ -59,11 +61,12 @@ class Aggregate:
         if tools.changing:
             changing["tools"] = [tools.shelf]
         self._introduction = Introduction(catalog, offers, self._info, changing=tools.changing)
+        self._hints = Hints(catalog, settings.policy, offers)
         self._lists = {
-            "tools/list": tools.list,
-            "prompts/list": prompts.list,
-            "resources/list": resources.list,
-            "resources/templates/list": resources.list_templates,
+            "tools/list": (tools.list, tools.shelf),
+            "prompts/list": (prompts.list, prompts.shelf),
+            "resources/list": (resources.list, shelf),
+            "resources/templates/list": (resources.list_templates, templates),
         }
         self._answers = {
             "tools/call": tools.call,
@@ -98,7 +101,9 @@ class Aggregate:
 
     async def answer(self, ask: Ask) -> Raw:
         if (listed := self._lists.get(ask.method)) is not None:
-            return raw(listed(ask))
+            page, shelf = listed
+            modern = ask.client.version in MODERN
+            return raw({**page(ask), **(self._hints.of(shelf, ask.principal) if modern else {})})
         if (answered := self._answers.get(ask.method)) is not None:
             return await answered(ask)
         raise MethodNotFound(f"the method {ask.method[:64]!r} is not offered here")

@@ -64,7 +64,13 @@ class Modern:
         exchange.status = modern_status
         with Watch(exchange.receive):
             result = await _result(exchange, message, route)
-        named = modern_result(message.method, result, exchange.surface.info(), _listening(message))
+        named = modern_result(
+            message.method,
+            result,
+            exchange.surface.info(),
+            _listening(message),
+            personal=self._settings.policy.personal,
+        )
         return await exchange.answer.finish(result_bytes(message.id, named))
 
 

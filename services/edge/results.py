@@ -11,6 +11,7 @@ from libs.common.errors import ResultInvalid
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 _COMPLETE = Raw(b'"complete"')
+_PUBLIC = Raw(b'"public"')
 _PRIVATE = Raw(b'"private"')
 _ZERO = Raw(b"0")
 _EMPTY = Raw(b"{}")
@@ -28,10 +29,12 @@ _HINTED = frozenset(
 )
 
 
-def modern_result(method: str, result: Raw, info: Raw | None, listening: Raw | None = None) -> Raw:
+def modern_result(
+    method: str, result: Raw, info: Raw | None, listening: Raw | None = None, *, personal: bool
+) -> Raw:
     """For 2026-07-28: `resultType`, the server's name in `_meta`, and cache hints where they are required.
 
-    What a caller may see depends on who it is, so nothing is `public`, whatever the downstream server says.
+    `public` is only what the server says is, and nothing that is `personal`: answers may depend on who asks.
     `listening` is the id of the `subscriptions/listen` request this ends.
     Raises `ResultInvalid` if the result is no object.
     """
@@ -43,7 +46,8 @@ def modern_result(method: str, result: Raw, info: Raw | None, listening: Raw | N
         parts["_meta"] = raw({**_parts(parts.get("_meta", _EMPTY)), SUBSCRIPTION: listening})
     if method in _HINTED and kind == _COMPLETE:
         parts.setdefault("ttlMs", _ZERO)
-        parts["cacheScope"] = _PRIVATE
+        if parts.get("cacheScope") != _PUBLIC or personal:
+            parts["cacheScope"] = _PRIVATE
     return raw(parts)
 
 

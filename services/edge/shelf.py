@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,9 +27,9 @@ from services.edge.gateway import Catalog
 log = structlog.get_logger("edge")
 
 VIEWS_MAX = 64
-"""Callers whose lists are kept made up."""
+"""Kinds of callers whose lists are kept made up."""
 FRESH = 5.0
-"""Seconds that a list made for one caller is good for: rules may have changed."""
+"""Seconds that a list made for some callers is good for: rules may have changed."""
 KEY_MAX = 4096
 """Bytes of JSON of a name or a URI: it has to fit into a cursor."""
 
@@ -48,10 +48,11 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One of MCP's lists. `key` is the member that an entry is told apart by."""
+    """One of MCP's lists: the member of the result that holds it, and its entries' `key`."""
 
     method: str
     member: str
+    capability: str
     key: str
     listed: Callable[[Listing], tuple[Raw, ...]]
     sort: Sort = "resource"
@@ -62,11 +63,15 @@ class Kind:
         return self.key == "name"
 
 
-TOOLS = Kind("tools/list", "tools", "name", lambda listing: listing.tools, "tool")
-PROMPTS = Kind("prompts/list", "prompts", "name", lambda listing: listing.prompts, "prompt")
-RESOURCES = Kind("resources/list", "resources", "uri", lambda listing: listing.resources)
+TOOLS = Kind("tools/list", "tools", "tools", "name", lambda listing: listing.tools, "tool")
+PROMPTS = Kind("prompts/list", "prompts", "prompts", "name", lambda listing: listing.prompts, "prompt")
+RESOURCES = Kind("resources/list", "resources", "resources", "uri", lambda listing: listing.resources)
 TEMPLATES = Kind(
-    "resources/templates/list", "resourceTemplates", "uriTemplate", lambda listing: listing.templates
+    "resources/templates/list",
+    "resourceTemplates",
+    "resources",
+    "uriTemplate",
+    lambda listing: listing.templates,
 )
 
 
@@ -99,7 +104,7 @@ class Shelf:
         self._catalog = catalog
         self._only = only
         self._tables: dict[str, tuple[Listing, dict[str, Entry]]] = {}
-        self._views: OrderedDict[Principal | None, _Made] = OrderedDict()
+        self._views: OrderedDict[Hashable, _Made] = OrderedDict()
 
     def find(self, shown: str, principal: Principal) -> Entry | None:
         """What the caller knows by this name, if anything."""
@@ -112,7 +117,7 @@ class Shelf:
 
     def view(self, principal: Principal) -> View:
         """The caller's list, made again only when a server lists something else."""
-        who = principal if self._policy.personal else None
+        who = self._policy.ground(principal)
         now = time.monotonic()
         servers = self._catalog.names()
         listings = [self._catalog.listing(server) for server in servers]
@@ -127,6 +132,11 @@ class Shelf:
 
     def _allowed(self, principal: Principal, entry: Entry) -> bool:
         return self._policy.allows(principal, entry.server, entry.own, self.kind.sort)
+
+    def children(self) -> list[str]:
+        """The servers whose entries are wanted, sorted."""
+        names = self._catalog.names()
+        return [each for each in names if self._only is None or _prefixed(self._only, each)]
 
     def _make(self, servers: Iterable[str], principal: Principal) -> View:
         visible = [

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from msgspec import Raw
+from msgspec import Raw, convert
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
@@ -18,7 +18,7 @@ from libs.common.facts import ToolsListed
 from libs.common.identity import Principal
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
-from libs.common.messages.catalog import Listing
+from libs.common.messages.catalog import Hint, Listing
 from libs.common.messages.search import ToolsFound
 from libs.common.policy import Policy
 from services.indexer.catalog import Catalog
@@ -119,7 +119,8 @@ def _is_same(known: Listing | None, listing: Listing) -> bool:
     return known is not None and (
         (known.digest, known.version, known.instructions)
         == (listing.digest, listing.version, listing.instructions)
-        and (known.capabilities, known.info) == (listing.capabilities, listing.info)
+        and (known.capabilities, known.info, known.hints)
+        == (listing.capabilities, listing.info, listing.hints)
     )
 
 
@@ -135,4 +136,5 @@ def _listing(fact: ToolsListed) -> Listing:
         capabilities=raw(fact.capabilities),
         info=raw(fact.info),
         instructions=fact.instructions,
+        hints=convert(fact.hints, dict[str, Hint]),
     )

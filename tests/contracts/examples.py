@@ -57,6 +57,7 @@ LISTING = catalog.Listing(
     capabilities=Raw(b'{"tools":{"listChanged":true}}'),
     info=Raw(b'{"name":"git-server"}'),
     instructions="Be kind.",
+    hints={"tools": catalog.Hint(5000, "public")},
 )
 
 MESSAGES: dict[str, tuple[Any, Any]] = {
@@ -139,6 +140,7 @@ FACTS: dict[str, Fact] = {
         prompts=[{"name": "review"}],
         resources=[{"uri": "file:///a"}],
         templates=[{"uriTemplate": "file:///{path}"}],
+        hints={"tools": {"ttlMs": 5000, "cacheScope": "public"}},
     ),
     "ServerStarted": ServerStarted(server="git", worker="connector-1", kind="stdio", version="2025-06-18"),
     "ServerFailed": ServerFailed(

@@ -18,7 +18,7 @@ from tests.contracts.examples import FACTS, MESSAGES, STATE
 
 V1 = Path(__file__).parent / "v1"
 STRUCTS = {**MESSAGES, **STATE}
-PARTS = {"Client", "Hit", "Held"}
+PARTS = {"Client", "Hit", "Held", "Hint"}
 """Structs that only travel inside others."""
 
 

@@ -21,6 +21,7 @@ from mcp_types import (
 from tests.broker import free_port, wait_port
 from tests.system.gateway import PYTHON, Gateway, Server, eventually
 from tests.system.parts import LIBRARY, witness
+from tests.system.wire import answered, ask, http
 
 pytestmark = [
     pytest.mark.anyio,
@@ -170,3 +171,13 @@ async def test_log_lines_come_with_their_servers_name(gateway: Gateway, name: st
             await client.call_tool("execute", {"name": f"{name}__whisper", "arguments": {}})
             expected = (name, f"psst from {name}")
             await eventually(lambda: expected in heard, 10, lambda: f"heard only {heard}")
+
+
+async def test_what_a_server_allows_to_be_kept_is_passed_on(gateway: Gateway) -> None:
+    async with http() as client:
+        direct = answered(await ask(client, f"{gateway.url}/beta", "prompts/list", {}))["result"]
+        merged = answered(await ask(client, gateway.url, "prompts/list", {}))["result"]
+        tools = answered(await ask(client, gateway.url, "tools/list", {}))["result"]
+    assert (direct["ttlMs"], direct["cacheScope"]) == (60_000, "public")
+    # The old library has nothing to say about it.
+    assert [(each["ttlMs"], each["cacheScope"]) for each in (merged, tools)] == [(0, "private")] * 2

@@ -22,6 +22,14 @@ class Tool(Struct, frozen=True, omit_defaults=True, rename="camel"):
     annotations: Raw = NULL
 
 
+class Hint(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """How long a server allows a list to be kept, and for whom (MCP 2026-07-28, Caching)."""
+
+    ttl_ms: int = 0
+    """Milliseconds."""
+    cache_scope: str = "private"
+
+
 class Listing(Struct, frozen=True, omit_defaults=True):
     """Everything one server listed, raw and whole: one value of `nexus-catalog`."""
 
@@ -38,6 +46,8 @@ class Listing(Struct, frozen=True, omit_defaults=True):
     info: Raw = NULL
     """Its `serverInfo`."""
     instructions: str = ""
+    hints: dict[str, Hint] = {}
+    """By the member of the result that holds the list, for lists that came with one."""
 
 
 class Held(Struct, frozen=True, omit_defaults=True):

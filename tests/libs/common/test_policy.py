@@ -113,3 +113,10 @@ def test_a_decision_depends_on_groups_and_scopes_alone() -> None:
         for subject, issuer in itertools.product(("a", "b"), ("x", "y"))
     }
     assert answers == {True}
+
+
+def test_callers_that_rules_do_not_tell_apart_stand_on_the_same_ground() -> None:
+    ruled = Policy({"git": Rules(Rule(frozenset({"dev"})))})
+    ada, bob = Principal("ada", groups=("dev",)), Principal("bob", groups=("dev",))
+    assert ruled.ground(ada) == ruled.ground(bob) != ruled.ground(Principal("eve"))
+    assert Policy(closed=True).ground(ada) is Policy().ground(Principal("eve")) is None

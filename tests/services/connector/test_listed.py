@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from libs.common.messages.catalog import Listing
+from libs.common.messages.catalog import Hint, Listing
 from services.connector.listed import tools_listed
 
 
@@ -21,6 +21,7 @@ def test_a_listing_becomes_a_fact_with_all_of_it() -> None:
         capabilities=Raw(b'{"tools":{}}'),
         info=Raw(b'{"name":"g"}'),
         instructions="Be kind.",
+        hints={"tools": Hint(5000)},
     )
     fact = tools_listed(listing, "w1")
     assert fact.model_dump() == {
@@ -35,6 +36,7 @@ def test_a_listing_becomes_a_fact_with_all_of_it() -> None:
         "prompts": [{"name": "review"}],
         "resources": [{"uri": "file:///a"}],
         "templates": [{"uriTemplate": "file:///{p}"}],
+        "hints": {"tools": {"ttlMs": 5000}},
     }
 
 

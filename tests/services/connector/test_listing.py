@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.common.codec import raw
-from libs.common.messages.catalog import Listing
+from libs.common.messages.catalog import Hint, Listing
 from services.connector.listing import collect
 from services.connector.session import Opened
 from services.connector.stdio import StdioSession
@@ -72,3 +72,25 @@ async def test_a_cursor_that_comes_back_ends_the_list() -> None:
 async def test_two_who_saw_the_same_lists_agree_on_the_digest() -> None:
     first, second, other = await listed(), await listed(), await listed("loop")
     assert first.digest == second.digest != other.digest
+
+
+LONG, SHORT = {"ttlMs": 9000, "cacheScope": "public"}, {"ttlMs": 500, "cacheScope": "public"}
+
+
+@pytest.mark.parametrize(
+    ("pages", "hints"),
+    [
+        ([LONG], {"tools": Hint(9000, "public")}),
+        ([LONG, SHORT], {"tools": Hint(500, "public")}),
+        ([LONG, {**SHORT, "cacheScope": "private"}], {"tools": Hint(500)}),
+        ([LONG, {}], {}),
+        ([{}, LONG], {}),
+        ([{"ttlMs": -1, "cacheScope": "public"}], {}),
+        ([{"ttlMs": "long", "cacheScope": "public"}], {}),
+        ([{"ttlMs": 500}], {"tools": Hint(500)}),
+    ],
+)
+async def test_a_list_may_be_kept_as_long_as_every_page_of_it(
+    pages: list[dict[str, object]], hints: dict[str, Hint]
+) -> None:
+    assert (await listed(f"hints={json.dumps(pages)}")).hints == hints

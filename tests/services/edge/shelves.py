@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw
 
 from libs.common.codec import raw
-from libs.common.messages.catalog import Listing
+from libs.common.messages.catalog import Hint, Listing
 
 EVERYTHING = {
     "tools": {},
@@ -42,7 +42,7 @@ def server(
     resources: tuple[str, ...] = (),
     templates: tuple[str, ...] = (),
     capabilities: dict[str, Any] | None = None,
-    version: str = "2025-11-25",
+    hints: dict[str, Hint] | None = None,
 ) -> Listing:
     """What a server of this name lists; it can do everything unless told otherwise."""
     return Listing(
@@ -52,6 +52,7 @@ def server(
         prompts=tuple(map(prompt, prompts)),
         resources=tuple(map(resource, resources)),
         templates=tuple(map(template, templates)),
-        version=version,
+        version="2025-11-25" if hints is None else "2026-07-28",
+        hints=hints or {},
         capabilities=raw(EVERYTHING if capabilities is None else capabilities),
     )

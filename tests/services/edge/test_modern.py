@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from libs.common.codec import decode
 from libs.common.messages.calls import ExecuteTool
+from services.edge.hints import OWN_TTL
 from tests.services.edge.conftest import Edge, modern_body, modern_headers
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +83,7 @@ async def test_discover_describes_the_aggregate(edge: Edge) -> None:
 
 async def test_a_list_carries_cache_hints(edge: Edge) -> None:
     result = (await edge.modern("tools/list")).json()["result"]
-    assert (result["ttlMs"], result["cacheScope"]) == (0, "private")
+    assert (result["ttlMs"], result["cacheScope"]) == (OWN_TTL, "public")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from libs.common.codec import decode
+from libs.common.codec import decode, raw
 from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
-from tests.services.edge.conftest import Edge, modern_headers
+from libs.common.policy import Policy
+from tests.services.edge.conftest import Edge, modern_headers, running
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +47,24 @@ async def test_a_method_nobody_here_knows_goes_through(edge: Edge) -> None:
     assert answer.json()["result"]["params"] == {"deep": {"a": [1.5]}}
     legacy = await edge.legacy(await edge.session(PATH), "com.example/strange", PATH, b=2)
     assert legacy.json()["result"] == {"method": "com.example/strange", "params": {"b": 2}}
+
+
+@pytest.mark.parametrize(
+    ("said", "personal", "scope"),
+    [
+        ("public", False, "public"),
+        ("public", True, "private"),
+        ("private", False, "private"),
+        ("odd", False, "private"),
+    ],
+)
+async def test_what_is_public_is_so_unless_answers_depend_on_who_asks(
+    said: str, personal: bool, scope: str
+) -> None:
+    async with running(policy=Policy(closed=personal)) as edge:
+        edge.gateway.results["resources/read"] = raw({"contents": [], "ttlMs": 7, "cacheScope": said})
+        result = (await edge.modern("resources/read", PATH, uri="a:b")).json()["result"]
+    assert (result["ttlMs"], result["cacheScope"]) == (7, scope)
 
 
 async def test_a_list_goes_through_with_unknown_members_and_gets_hints(edge: Edge) -> None:

@@ -173,8 +173,11 @@ def listed(params: dict[str, Any]) -> dict[str, Any]:
     tools: list[Any] = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS[at : at + 4]]
     if "odd" in FLAGS and at == 0:
         tools += [{"description": "nameless"}, "not an object", {"name": "echo", "description": "again"}]
+    hints = json.loads(FLAGS.get("hints", "[{}]"))
+    hint = hints[at // 4 % len(hints)]
     following = str(0 if "loop" in FLAGS else at + 4)
-    return {"tools": tools, "nextCursor": following} if at + 4 < len(TOOLS) else {"tools": tools}
+    more = {"nextCursor": following} if at + 4 < len(TOOLS) else {}
+    return {"tools": tools, **hint, **more}
 
 
 def answer(number: int, method: str, params: dict[str, Any]) -> None:
