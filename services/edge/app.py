@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
 from services.edge.auth.resource import Resources, metadata_routes
+from services.edge.browsers import Browsers, Cors
 from services.edge.conversation import Conversation
 from services.edge.endpoint import Endpoint, Scope
 from services.edge.flights import Flights
@@ -32,8 +33,12 @@ from services.edge.vigil import Vigil
 class Application(FastAPI):
     """Without FastAPI's layers but the one that answers 404 and 405; `add_middleware` has no effect here."""
 
+    cors: Cors | None = None
+    csrf: str | None = None
+
     def build_middleware_stack(self) -> ASGIApp:
-        return ExceptionMiddleware(self.router, self.exception_handlers)
+        app = ExceptionMiddleware(self.router, self.exception_handlers)
+        return app if self.cors is None and self.csrf is None else Browsers(app, self.cors, self.csrf)
 
 
 def create_app(
@@ -54,6 +59,7 @@ def create_app(
     `flights` and `questions` are shared with whoever hears of what clients said to other replicas.
     """
     app, who = _bare(settings), identify or Anonymous()
+    app.cors, app.csrf = settings.cors, settings.csrf
     sessions = Sessions(keys, catalog, settings.session_ttl)
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)
@@ -83,7 +89,7 @@ def create_health(catalog: Catalog, settings: Settings) -> FastAPI:
     return app
 
 
-def _bare(settings: Settings) -> FastAPI:
+def _bare(settings: Settings) -> Application:
     """No generated documentation, no redirect from `/mcp/` (paths are exact), no telemetry but our own."""
     return Application(
         title="Nexus",

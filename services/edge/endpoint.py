@@ -81,7 +81,13 @@ class Endpoint:
     async def _serve(self, exchange: Exchange, raw: RawHeaders) -> None:
         settings = self._settings
         exchange.headers = headers = read_headers(raw)
-        admit(headers.get("host"), headers.get("origin"), settings.allowed_hosts, settings.allowed_origins)
+        admit(
+            headers.get("host"),
+            headers.get("origin"),
+            settings.allowed_hosts,
+            settings.allowed_origins,
+            settings.cors,
+        )
         exchange.principal = await self._identify(self._visit(exchange))
         era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
         await era.serve(exchange)

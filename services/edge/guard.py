@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 
 from libs.common.errors import HostRefused, OriginRefused
+from services.edge.browsers import Cors
 
 _AUTHORITY = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?"
 _HOST = re.compile(rf"{_AUTHORITY}\Z")
@@ -18,10 +19,17 @@ _PORTS = {"http": "80", "https": "443"}
 
 
 @lru_cache(maxsize=1024)
-def admit(host: str | None, origin: str | None, hosts: frozenset[str], origins: frozenset[str]) -> None:
+def admit(
+    host: str | None,
+    origin: str | None,
+    hosts: frozenset[str],
+    origins: frozenset[str],
+    cors: Cors | None = None,
+) -> None:
     """Let a request pass, or raise `HostRefused` or `OriginRefused`.
 
-    `hosts` are lower-case names, valid with any port; `origins` lower-case `scheme://host[:port]`.
+    `hosts` are lower-case names, valid with any port; `origins` lower-case `scheme://host[:port]`. An origin
+    that CORS lets read answers may call.
     """
     name, port = _checked_host(host, hosts)
     if origin is None:
@@ -32,6 +40,8 @@ def admit(host: str | None, origin: str | None, hosts: frozenset[str], origins: 
     scheme, source, source_port = match[1].lower(), match[2].lower(), match[3]
     default = _PORTS[scheme]
     same = source == name and (source_port or default) == (port or default)
+    if cors is not None and cors.admits(origin):
+        return
     if same or origin.lower() in origins or (_is_loopback(source) and _is_loopback(name)):
         return
     raise OriginRefused("this Origin may not call; add it to server.allowed_origins to let its pages in")

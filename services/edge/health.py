@@ -55,7 +55,13 @@ def _servers(catalog: Catalog) -> dict[str, dict[str, object]]:
 def _refused(request: Request, settings: Settings) -> Response | None:
     try:
         headers = read_headers(request.scope["headers"])
-        admit(headers.get("host"), headers.get("origin"), settings.allowed_hosts, settings.allowed_origins)
+        admit(
+            headers.get("host"),
+            headers.get("origin"),
+            settings.allowed_hosts,
+            settings.allowed_origins,
+            settings.cors,
+        )
     except NexusError as error:
         return _json({"error": error.message}, error.http)
     return None

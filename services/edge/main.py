@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import structlog
-import uvicorn
 from fastapi import FastAPI
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
@@ -20,7 +17,8 @@ from pydantic import SecretStr
 from libs.common import log as logs
 from libs.common import rpc, subjects
 from libs.common.codec import UNREADABLE, decoder
-from libs.common.config import Address, Config, parse_address
+from libs.common.config import Address, Config
+from libs.common.config.browsers import Cors as CorsTable
 from libs.common.config.values import key_bytes
 from libs.common.connection import Handler
 from libs.common.errors import ConfigError
@@ -34,8 +32,10 @@ from services.edge.address import Proxies
 from services.edge.app import create_app, create_health
 from services.edge.auth.keys import fetch_keys
 from services.edge.auth.setup import authentication, resources
+from services.edge.browsers import Cors
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
+from services.edge.listeners import serving
 from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -48,14 +48,6 @@ KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
 
 _cancel: Decoder[CancelRequest] = decoder(CancelRequest)
 _reply: Decoder[ClientReply] = decoder(ClientReply)
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the service's own decide when it ends."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @asynccontextmanager
@@ -150,6 +142,8 @@ def _settings(config: Config) -> Settings:
         max_body_size=server.max_body_size,
         allowed_hosts=frozenset(map(str.lower, server.allowed_hosts)),
         allowed_origins=frozenset(map(str.lower, server.allowed_origins)),
+        cors=_cors(server.cors),
+        csrf=server.csrf.header_name if server.csrf.enabled else None,
         policy=config.policy(),
         proxies=Proxies(
             server.trusted_proxies,
@@ -159,6 +153,24 @@ def _settings(config: Config) -> Settings:
         ready_servers=server.oauth is None and not server.api_keys.enabled,
         health_path=server.health.path if server.health.enabled else None,
     )
+
+
+def _cors(table: CorsTable | None) -> Cors | None:
+    if table is None:
+        return None
+    return Cors(
+        origins=_listed(table.allow_origins),
+        methods=_listed(table.allow_methods),
+        headers=_listed(table.allow_headers),
+        exposed=_listed(table.expose_headers),
+        credentials=table.allow_credentials,
+        max_age=int(table.max_age or 0),
+        private_network=table.allow_private_network,
+    )
+
+
+def _listed(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _keys(config: Config) -> Keyring:
@@ -182,43 +194,3 @@ def _handed_down() -> tuple[bytes, ...]:
             f"{KEYS_VARIABLE} must hold base64 of {KEY_SIZE} random bytes, or several, comma-separated"
         )
     return keys
-
-
-@asynccontextmanager
-async def serving(apps: list[tuple[FastAPI, Address]], context: Context) -> AsyncIterator[None]:
-    """Serve until left; then stop accepting and finish what runs, within the drain timeout."""
-    servers = [HttpServer(_uvicorn(app, address, context)) for app, address in apps]
-    inherited = context.options.sockets
-    async with asyncio.TaskGroup() as tasks:
-        for server, handed in itertools.zip_longest(servers, inherited[: len(servers)]):
-            tasks.create_task(server.serve(sockets=None if handed is None else [handed]))
-        try:
-            yield
-        finally:
-            for server in servers:
-                server.should_exit = True
-
-
-def _uvicorn(app: FastAPI, address: Address, context: Context) -> uvicorn.Config:
-    server = context.config.server
-    if context.options.listen is not None and address == server.listen_address:
-        address = parse_address(context.options.listen)
-    tls = server.tls
-    return uvicorn.Config(
-        app,
-        host=address.host,
-        port=address.port,
-        http="httptools",
-        loop="none",
-        lifespan="off",
-        ws="none",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        backlog=1024,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(server.drain_timeout) or 1,
-        ssl_certfile=tls.certificate if tls else None,
-        ssl_keyfile=tls.key if tls else None,
-    )

@@ -9,6 +9,7 @@ from typing import Literal
 
 from libs.common.policy import Policy
 from services.edge.address import NOBODY, Proxies
+from services.edge.browsers import Cors
 
 MIB = 1024 * 1024
 
@@ -38,6 +39,10 @@ class Settings:
     """Lower-case `scheme://host[:port]` of web pages that may call."""
     policy: Policy = field(default_factory=Policy)
     """Who may see and use what."""
+    cors: Cors | None = None
+    """Which pages of other origins may read answers; None leaves it to the same origin."""
+    csrf: str | None = None
+    """The header that every request needs, if any."""
     proxies: Proxies = NOBODY
     """Who may tell the address of a client."""
     session_ttl: float = 24 * 3600.0

@@ -13,6 +13,9 @@ _CLIENT = ("server", "client_identification")
 
 def check_admission(server: dict[str, Any]) -> Iterator[Mistake]:
     """What is wrong between keys of `[server]`: silent sources, nameless issuers."""
+    cors = server.get("cors")
+    if isinstance(cors, dict) and cors.get("allow_credentials") is True:
+        yield from _wildcards(cors)
     oauth, client = server.get("oauth"), server.get("client_identification")
     if isinstance(oauth, dict):
         yield from _issuer(oauth)
@@ -22,6 +25,15 @@ def check_admission(server: dict[str, Any]) -> Iterator[Mistake]:
         for name in ("client_id", "group_id"):
             default = {"jwt_claim": "sub"} if name == "client_id" else None
             yield from _source((*_CLIENT, name), client.get(name, default), tokens, proxies)
+
+
+def _wildcards(cors: dict[str, Any]) -> Iterator[Mistake]:
+    """Browsers refuse an answer with credentials and a wildcard (Fetch standard, CORS protocol)."""
+    for name in ("allow_origins", "allow_methods", "allow_headers", "expose_headers"):
+        if cors.get(name) == "*":
+            yield Mistake(
+                ("server", "cors", name), "", problem='cannot be "*" with allow_credentials: name them'
+            )
 
 
 def _issuer(oauth: dict[str, Any]) -> Iterator[Mistake]:

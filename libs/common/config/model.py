@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from libs.common.config.access import Access, rules_of
+from libs.common.config.browsers import Cors, Csrf
 from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
 from libs.common.config.table import Table
 from libs.common.config.values import (
@@ -22,6 +23,7 @@ from libs.common.config.values import (
     Bearer,
     BusUrl,
     Command,
+    Count,
     Duration,
     FilePath,
     Flag,
@@ -71,6 +73,10 @@ class Server(Table):
     allowed_hosts: tuple[HostName, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
     drain_timeout: Duration = 30.0
+    cors: Cors | None = None
+    csrf: Csrf = Csrf()
+    max_connections: Count = 10_000
+    max_connections_per_ip: Count = 2_000
     oauth: OAuth | None = None
     api_keys: ApiKeys = ApiKeys()
     client_identification: ClientIdentification = ClientIdentification()

@@ -11,8 +11,6 @@ _YET = "is not supported yet; remove it"
 REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "llm": ("is out of scope: Nexus is a gateway for MCP; remove it", ()),
     "telemetry": (_YET, ()),
-    "server.cors": (_YET, ()),
-    "server.csrf": (_YET, ()),
     "server.rate_limits": (_YET, ()),
     "mcp.downstream_cache": (_YET, ()),
     "mcp.servers.*.auth.type": ("is not supported yet; give auth.token or remove it", ()),

@@ -152,8 +152,13 @@ def _origin(text: str) -> str:
     return text.lower()
 
 
+def is_header_name(text: str) -> bool:
+    """Whether this can be the name of an HTTP header."""
+    return _TOKEN.match(text) is not None
+
+
 def _token(text: str) -> str:
-    if not _TOKEN.match(text):
+    if not is_header_name(text):
         raise expected("the name of an HTTP header: letters, digits and hyphens")
     return text
 
@@ -174,6 +179,12 @@ def _spread(value: object) -> object:
     if value == "per-worker" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     raise expected('a whole number of at least 1, or "per-worker"', "per-worker")
+
+
+def _count(number: int) -> int:
+    if number < 1:
+        raise expected("a whole number of at least 1")
+    return number
 
 
 def _command(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -256,6 +267,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 HeaderName = Annotated[str, AfterValidator(_token)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_field)]
 Bearer = Annotated[SecretStr, AfterValidator(_bearer)]
+Count = Annotated[StrictInt, AfterValidator(_count)]
 Instances = Annotated[StrictInt | Literal["per-worker"], BeforeValidator(_spread)]
 Command = Annotated[tuple[str, ...], AfterValidator(_command)]
 Variable = Annotated[str, AfterValidator(_variable)]

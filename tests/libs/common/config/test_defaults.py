@@ -31,6 +31,10 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             "allowed_hosts": (),
             "allowed_origins": (),
             "drain_timeout": 30.0,
+            "cors": None,
+            "csrf": {"enabled": False, "header_name": "X-Nexus-CSRF-Protection"},
+            "max_connections": 10_000,
+            "max_connections_per_ip": 2_000,
             "oauth": None,
             "api_keys": {"file": None, "keys": {}},
             "client_identification": {

@@ -1,0 +1,124 @@
+"""Connections with bounds, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+import uvicorn
+from starlette.responses import Response
+
+from services.edge.wire import HEADER_MAX, Bounds, bounded
+
+pytestmark = pytest.mark.anyio
+
+ASK = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@asynccontextmanager
+async def serving(bounds: Bounds) -> AsyncIterator[int]:
+    """The port of a server that answers 204."""
+    config = uvicorn.Config(
+        Response(status_code=204),
+        http=bounded(bounds),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def asked(port: int, text: bytes = ASK) -> bytes:
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(text)
+        return await stream.receive()
+
+
+async def closed(stream: anyio.abc.SocketStream) -> None:
+    """Return when the server has closed the connection."""
+    try:
+        while True:
+            await stream.receive()
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        return
+
+
+@asynccontextmanager
+async def connections(port: int, number: int) -> AsyncIterator[list[anyio.abc.SocketStream]]:
+    streams = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(number)]
+    try:
+        yield streams
+    finally:
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_a_client_that_says_nothing_is_sent_away() -> None:
+    async with serving(Bounds(10, 10, 0.2)) as port, connections(port, 1) as (stream,):
+        with anyio.fail_after(5):
+            await closed(stream)
+
+
+async def test_a_header_that_drips_in_is_cut_off_and_others_are_served() -> None:
+    bounds = Bounds(100, 100, 0.5)
+    async with serving(bounds) as port, connections(port, 50) as streams:
+        with anyio.fail_after(10):
+            for stream in streams:
+                await stream.send(b"GET / HTTP/1.1\r\nHost:")
+            assert (await asked(port)).startswith(b"HTTP/1.1 204")
+            for stream in streams:
+                await closed(stream)
+            while bounds.open:
+                await asyncio.sleep(0.01)
+    assert not bounds.by_address
+
+
+async def test_a_kept_connection_may_be_idle_for_longer_than_a_header_takes() -> None:
+    async with serving(Bounds(10, 10, 0.2)) as port, connections(port, 1) as (stream,):
+        with anyio.fail_after(5):
+            for _ in range(2):
+                await stream.send(ASK)
+                assert (await stream.receive()).startswith(b"HTTP/1.1 204")
+                await asyncio.sleep(0.3)
+
+
+async def test_no_header_is_endless() -> None:
+    async with serving(Bounds(10, 10, 30)) as port, connections(port, 1) as (stream,):
+        with anyio.fail_after(5):
+            await stream.send(b"GET / HTTP/1.1\r\nX-A: " + b"a" * (HEADER_MAX + 1))
+            assert (await stream.receive()).startswith(b"HTTP/1.1 400")
+            await closed(stream)
+
+
+@pytest.mark.parametrize("bounds", [Bounds(3, 100, 30), Bounds(100, 3, 30)], ids=["total", "address"])
+async def test_more_connections_than_the_bound_are_closed(bounds: Bounds) -> None:
+    async with serving(bounds) as port:
+        async with connections(port, 4) as streams:
+            with anyio.fail_after(5):
+                await closed(streams[3])
+            assert bounds.open == 3
+        with anyio.fail_after(5):
+            while bounds.open:
+                await asyncio.sleep(0.01)
+            assert (await asked(port)).startswith(b"HTTP/1.1 204")
+
+
+async def test_connections_of_a_proxy_are_not_counted_one_by_one() -> None:
+    bounds = Bounds(100, 1, 30, exempt=lambda address: address == "127.0.0.1")
+    async with serving(bounds) as port, connections(port, 5) as streams:
+        with anyio.fail_after(5):
+            for stream in streams:
+                await stream.send(ASK)
+                assert (await stream.receive()).startswith(b"HTTP/1.1 204")
