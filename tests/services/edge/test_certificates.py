@@ -29,7 +29,8 @@ async def shown(port: int) -> bytes:
     async with await anyio.connect_tcp(
         "127.0.0.1", port, tls=True, ssl_context=context, tls_standard_compatible=False
     ) as stream:
-        found: bytes = stream.extra(TLSAttribute.peer_certificate_binary)
+        found = stream.extra(TLSAttribute.peer_certificate_binary)
+        assert found is not None
         return found
 
 
