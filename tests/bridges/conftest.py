@@ -21,6 +21,8 @@ SERVERS = {
     "legacy-stdio": Way("stdio", "legacy"),
     "legacy-http": Way("http", "legacy"),
     "legacy-sse": Way("sse", "legacy"),
+    "cancelled-stdio": Way("stdio", "legacy"),
+    "cancelled-sse": Way("sse", "legacy"),
 }
 
 
@@ -50,7 +52,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="package")
 async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
-    assert {cell.server for cell in CELLS} == set(SERVERS)
+    assert {each.server for cell in CELLS for each in (cell, cell.cancelled)} == set(SERVERS)
     async with (
         Fleet(tmp_path_factory.mktemp("fleet"), SERVERS) as fleet,
         Proxy(fleet.edges, free_port()) as proxy,

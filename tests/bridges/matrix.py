@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -60,6 +60,7 @@ class Cell:
 
     pair: str
     transport: str
+    apart: bool = False
 
     def __str__(self) -> str:
         return f"{self.pair}-{self.transport}"
@@ -72,7 +73,14 @@ class Cell:
     @property
     def server(self) -> str:
         """The name of the fixture behind the gateway."""
+        if self.apart and not self.certain:
+            return f"cancelled-{self.transport}"
         return f"{'modern' if self.pair[1] == 'M' else 'legacy'}-{self.transport}"
+
+    @property
+    def cancelled(self) -> Cell:
+        """The same with a server apart: on a pipe a cancelled call leaves questions in doubt for a minute."""
+        return replace(self, apart=True)
 
     @property
     def certain(self) -> bool:
