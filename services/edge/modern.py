@@ -86,6 +86,7 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
         token,
         level=log_level(message.params),
         listening=_listening(message),
+        hint=exchange.answer.hint,
         modern=True,
     )
     client = _client(route, surface.extensions)

@@ -31,6 +31,11 @@ STANDING = frozenset(
 """What belongs to no call: a modern client hears of it on a stream of `subscriptions/listen`, or never."""
 
 
+class _About(Struct, rename="camel"):
+    uri: str = ""
+    task_id: str = ""
+
+
 class _Step(Struct):
     progress: int | float
     total: int | float | None = None
@@ -41,8 +46,15 @@ class _Line(Struct):
     level: str
 
 
+_about: Decoder[_About] = decoder(_About)
 _step: Decoder[_Step] = decoder(_Step)
 _line: Decoder[_Line] = decoder(_Line)
+
+
+def about(method: str, params: Raw) -> str:
+    """What news are about: of two about the same, a client needs the newer alone. Raises `DecodeError`."""
+    found = _about.decode(params)
+    return f"{method} {found.uri}{found.task_id}"
 
 
 class Relay:
@@ -50,11 +62,11 @@ class Relay:
 
     Progress comes under the client's own `token`, and only if it has grown (MCP, "Progress"); log lines from
     `level` on, none without one. Requests of the server are not carried: they are answered elsewhere.
-    `listening` is the JSON of the id that notifications of a `subscriptions/listen` are tagged with; `modern`
-    clients hear nothing else that belongs to no call.
+    `listening` is the JSON of the id that notifications of a `subscriptions/listen` are tagged with, and they
+    go to `hint`; `modern` clients hear nothing else that belongs to no call.
     """
 
-    __slots__ = ("_emit", "_last", "_levels", "_listening", "_modern", "_token")
+    __slots__ = ("_emit", "_hint", "_last", "_levels", "_listening", "_modern", "_token")
 
     def __init__(
         self,
@@ -63,12 +75,14 @@ class Relay:
         *,
         level: str = "",
         listening: Raw | None = None,
+        hint: Callable[[bytes, str], None] | None = None,
         modern: bool = False,
     ) -> None:
         self._emit = emit
         self._token = token
         self._levels = LEVELS[LEVELS.index(level) :] if level else ()
         self._listening = listening
+        self._hint = hint
         self._modern = modern
         self._last = -math.inf
 
@@ -92,14 +106,16 @@ class Relay:
         if method == LOGGED:
             return bytes(message) if _line.decode(params).level in self._levels else None
         if SUBSCRIPTION.encode() in bytes(message):
-            return None if self._listening is None else self._tagged(method, params, self._listening)
+            self._tag(method, params)
+            return None
         return None if self._modern and method in STANDING else bytes(message)
 
-    @staticmethod
-    def _tagged(method: str, params: Raw, listening: Raw) -> bytes:
+    def _tag(self, method: str, params: Raw) -> None:
+        if self._listening is None or self._hint is None:
+            return
         inner = members(params)
-        meta = {**members(inner["_meta"]), SUBSCRIPTION: listening}
-        return notice_bytes(method, raw({**inner, "_meta": meta}))
+        meta = {**members(inner["_meta"]), SUBSCRIPTION: self._listening}
+        self._hint(notice_bytes(method, raw({**inner, "_meta": meta})), about(method, params))
 
     def _relabelled(self, params: Raw) -> bytes | None:
         if self._token is None or (step := _step.decode(params).progress) <= self._last:

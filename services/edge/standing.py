@@ -15,6 +15,7 @@ from msgspec import DecodeError, Raw
 
 from libs.common.codec import decode, members, raw
 from libs.common.errors import InvalidRequest, NexusError, Overloaded
+from services.edge.progress import about
 from services.edge.respond import notice_bytes
 from services.edge.results import SUBSCRIPTION
 
@@ -29,6 +30,8 @@ ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 Listen = Callable[[dict[str, Any], Callable[[Raw], None]], Awaitable[Raw]]
 """Listens for what a filter names, telling events, until the stream ends. Raises `NexusError`."""
+Hint = Callable[[bytes, str], None]
+"""Takes one notification, and what it is about."""
 
 
 class Standing:
@@ -55,7 +58,7 @@ class Standing:
         session: str,
         followed: Callable[[], tuple[str, ...]],
         listen: Listen,
-        emit: Callable[[bytes], None],
+        emit: Hint,
     ) -> None:
         """Emit notifications until the gateway drains or the task is cancelled: the client hung up.
 
@@ -76,7 +79,7 @@ class Standing:
         changed: asyncio.Event,
         followed: Callable[[], tuple[str, ...]],
         listen: Listen,
-        emit: Callable[[bytes], None],
+        emit: Hint,
     ) -> None:
         pause = AGAIN
         while not self.closing.is_set():
@@ -121,13 +124,14 @@ def _filter(uris: tuple[str, ...]) -> dict[str, Any]:
     return {**wanted, "resourceSubscriptions": list(uris)} if uris else wanted
 
 
-def _pass_on(event: Raw, emit: Callable[[bytes], None]) -> None:
+def _pass_on(event: Raw, emit: Hint) -> None:
     """A notification as legacy clients know it: without the tag of the subscription."""
     try:
         parts = members(event)
         method = decode(parts["method"])
         params = members(parts.get("params", Raw(b"{}")))
         meta = members(params.pop("_meta", Raw(b"{}")))
+        subject = about(method, raw(params))
     except (DecodeError, KeyError) as error:
         log.warning("event is not JSON-RPC and was dropped", reason=str(error)[:200])
         return
@@ -136,4 +140,4 @@ def _pass_on(event: Raw, emit: Callable[[bytes], None]) -> None:
     meta.pop(SUBSCRIPTION, None)
     if meta:
         params["_meta"] = raw(meta)
-    emit(notice_bytes(method, raw(params)))
+    emit(notice_bytes(method, raw(params)), subject)

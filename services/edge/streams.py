@@ -69,6 +69,7 @@ class Answer:
 
     __slots__ = (
         "_closing",
+        "_hints",
         "_keepalive",
         "_pump",
         "_queue",
@@ -85,6 +86,7 @@ class Answer:
         self._timeout = timeout
         self._pump: asyncio.Task[None] | None = None
         self._closing = False
+        self._hints: dict[str, bytes] = {}
         self._waiting = 0
         self.dropped = 0
 
@@ -92,10 +94,10 @@ class Answer:
     def streaming(self) -> bool:
         return self._pump is not None
 
-    def open(self) -> Callable[[bytes], None]:
-        """Begin to stream before there is an event; returns `event`."""
+    def open(self) -> Callable[[bytes, str], None]:
+        """Begin to stream before there is an event; returns `hint`."""
         self._begin()
-        return self.event
+        return self.hint
 
     def _begin(self) -> None:
         self._queue: deque[bytes] = deque()
@@ -112,6 +114,17 @@ class Answer:
             self.dropped += 1
             return
         self.deliver(message)
+
+    def hint(self, message: bytes, about: str) -> None:
+        """Stream news, in the place of older news `about` the same that no reader has taken yet."""
+        older = self._hints.pop(about, None)
+        if older is not None:
+            self._queue.remove(older)
+            self._waiting -= len(older)
+        dropped = self.dropped
+        self.event(message)
+        if not self._closing and self.dropped == dropped:
+            self._hints[about] = self._queue[-1]
 
     def deliver(self, message: bytes) -> None:
         """Stream what must not be lost, whatever waits before it."""
@@ -169,6 +182,7 @@ class Answer:
             while self._queue:
                 framed = b"".join(self._queue)
                 self._queue.clear()
+                self._hints.clear()
                 self._waiting = 0
                 await self._write(framed)
             if self._closing:

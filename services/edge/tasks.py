@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+import structlog
 from msgspec import DecodeError, Raw
 
-from libs.common.codec import decode, members, raw
+from libs.common.codec import UNREADABLE, decode, members, raw
 from libs.common.errors import CallFailed, Failure, HeaderMismatch, InvalidParams, ResultInvalid
 from libs.common.identity import Principal
 from libs.common.messages.calls import Client
 from libs.common.messages.catalog import Listing
 from libs.common.seal import Keyring, SealBroken
 from services.edge.era import MODERN
+from services.edge.gateway import OnEvent
 from services.edge.inbound import decode_header_value
+from services.edge.standing import ACKNOWLEDGED
+
+log = structlog.get_logger("edge")
 
 EXTENSION = "io.modelcontextprotocol/tasks"
+NEWS = "notifications/tasks"
 METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
 LIFE = 7 * 24 * 3600.0
 """Seconds a task can be asked about through the gateway, however long its server keeps it."""
 ID_MAX = 1024
 """Characters of a server's task id: sealed it travels in a header."""
+LISTENED_MAX = 100
+"""Tasks that one stream of `subscriptions/listen` can be asked for."""
 _MISSING_CAPABILITY = -32021
 _REQUIRED = raw({"requiredCapabilities": {"extensions": {EXTENSION: {}}}})
 
@@ -52,6 +61,25 @@ class Tickets:
             self._keys.seal(task.encode(), binding=_binding(principal, route), expires=expires)
         )
         return raw(parts)
+
+    def listened(
+        self, params: Mapping[str, Any], principal: Principal, route: str
+    ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """A `subscriptions/listen` for the server's own ids, and the tickets they are known by.
+
+        Tickets that are not good here are left out, as MCP has it: the acknowledgement names the others.
+        """
+        wanted = params.get("notifications")
+        if not isinstance(wanted, dict) or "taskIds" not in wanted:
+            return params, {}
+        named = wanted["taskIds"]
+        if not isinstance(named, list) or len(named) > LISTENED_MAX:
+            raise InvalidParams(f'"taskIds" must be a list of at most {LISTENED_MAX} ids')
+        tickets: dict[str, str] = {}
+        for ticket in named:
+            with suppress(InvalidParams):
+                tickets[self.redeem(ticket, principal, route)] = str(ticket)
+        return {**params, "notifications": {**wanted, "taskIds": list(tickets)}}, tickets
 
     def redeem(self, ticket: object, principal: Principal, route: str) -> str:
         """The server's own id. Raises `InvalidParams`, the same for a forged, a foreign and an old one."""
@@ -103,6 +131,40 @@ def unlistened(params: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(wanted, dict) or "taskIds" not in wanted:
         return params
     return {**params, "notifications": {key: value for key, value in wanted.items() if key != "taskIds"}}
+
+
+def told(on_event: OnEvent, tickets: Mapping[str, str]) -> OnEvent:
+    """`on_event` for news of tasks: each under the id that the client knows, and of no other task."""
+
+    def tell(message: Raw) -> None:
+        if b'"taskId' not in bytes(message):
+            return on_event(message)
+        try:
+            translated = _translated(message, tickets)
+        except (*UNREADABLE, KeyError, TypeError) as error:
+            log.warning("news of a task cannot be read and were dropped", reason=str(error)[:200])
+            return None
+        return on_event(translated) if translated is not None else None
+
+    return tell
+
+
+def _translated(message: Raw, tickets: Mapping[str, str]) -> Raw | None:
+    parts = members(message)
+    params = members(parts["params"])
+    method = decode(parts["method"])
+    if method == NEWS:
+        ticket = tickets.get(decode(params["taskId"]))
+        if ticket is None:
+            return None
+        params["taskId"] = raw(ticket)
+    elif method == ACKNOWLEDGED:
+        honoured = members(params["notifications"])
+        known = decode(honoured.get("taskIds", Raw(b"[]")))
+        honoured["taskIds"] = raw([tickets[each] for each in known if each in tickets])
+        params["notifications"] = raw(honoured)
+    parts["params"] = raw(params)
+    return raw(parts)
 
 
 def _binding(principal: Principal, route: str) -> tuple[str, ...]:

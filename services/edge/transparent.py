@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -104,11 +105,20 @@ class Transparent:
             return await self._send(ask, ask.params)
         if ask.method in tasks.METHODS:
             return await self._task(ask)
-        params = tasks.unlistened(ask.params) if ask.method == LISTEN else ask.params
-        result = await self._send(ask, params)
+        if ask.method == LISTEN:
+            return await self._listen(ask)
+        result = await self._send(ask, ask.params)
         if not tasks.takes_tasks(ask.client):
             return result
         return self._tickets.issue(result, ask.principal, self.route)
+
+    async def _listen(self, ask: Ask) -> Raw:
+        if not self.extensions:
+            return await self._send(ask, tasks.unlistened(ask.params))
+        params, tickets = self._tickets.listened(ask.params, ask.principal, self.route)
+        if params is not ask.params:
+            tasks.check_declared(ask.client)
+        return await self._send(dataclasses.replace(ask, on_event=tasks.told(ask.on_event, tickets)), params)
 
     async def _task(self, ask: Ask) -> Raw:
         if not self.extensions:

@@ -178,6 +178,48 @@ async def test_a_legacy_client_that_hangs_up_has_not_cancelled(edge: Edge) -> No
     assert not edge.gateway.cancelled
 
 
+async def test_of_news_about_the_same_a_slow_client_gets_the_newest() -> None:
+    sent: list[bytes] = []
+    stuck = asyncio.Event()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        await stuck.wait()
+        sent.append(message.get("body", b""))
+
+    answer = Answer(send)
+    hint = answer.open()
+    await asyncio.sleep(0)
+    hint(b'"other"', "y")
+    for number in range(10_000):
+        hint(b"%d" % number, "x")
+    answer.event(b'"event"')
+    stuck.set()
+    with anyio.fail_after(5):
+        while b'"event"' not in b"".join(sent):
+            await asyncio.sleep(0)
+        hint(b'"later"', "x")
+        await answer.finish(b'"final"')
+    assert answer.dropped == 0
+    found = [line for line in b"".join(sent).splitlines() if line.startswith(b"data: ")]
+    assert found == [b'data: "other"', b"data: 9999", b'data: "event"', b'data: "later"', b'data: "final"']
+
+
+async def test_news_that_find_no_room_are_dropped_and_leave_nothing_behind() -> None:
+    async def send(message: MutableMapping[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    answer = Answer(send)
+    hint = answer.open()
+    for number in range(QUEUE_MAX + 5):
+        hint(b"%d" % number, f"x:{number}")
+    assert answer.dropped == 5
+    hint(b"again", f"x:{QUEUE_MAX + 1}")
+    hint(b"again", "x:0")
+    assert answer.dropped == 6
+    await answer.close()
+    hint(b"late", "x:1")
+
+
 async def test_a_client_that_does_not_read_is_given_up() -> None:
     stuck = asyncio.Event()
 

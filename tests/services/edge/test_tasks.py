@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 from httpx import Response
 from msgspec import Raw
@@ -128,12 +131,77 @@ async def test_a_server_without_tasks_is_not_asked_for_any(edge: Edge) -> None:
     assert edge.gateway.seen == []
 
 
-async def test_tasks_cannot_be_listened_to(tasks: Edge) -> None:
-    tasks.gateway.release.set()
-    await tasks.modern(
-        "subscriptions/listen", PATH, notifications={"taskIds": ["t-1"], "toolsListChanged": True}
-    )
-    assert tasks.gateway.filters == [{"toolsListChanged": True}]
+@asynccontextmanager
+async def listening(
+    edge: Edge, tickets: Any, meta: Any = DECLARED, **headers: str
+) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """The events of one stream of `subscriptions/listen`."""
+    wanted = {"taskIds": tickets, "toolsListChanged": True}
+    body = modern_body("subscriptions/listen", "l-1", meta=meta, notifications=wanted)
+    sent = modern_headers("subscriptions/listen", **headers)
+    with anyio.fail_after(10):
+        async with edge.http.stream("POST", PATH, json=body, headers=sent) as answer:
+            assert answer.status_code == 200
+            yield events(answer)
+
+
+async def events(answer: Response) -> AsyncIterator[dict[str, Any]]:
+    async for line in answer.aiter_lines():
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+async def test_a_client_hears_of_its_tasks_under_the_ids_it_knows(tasks: Edge) -> None:
+    ticket = (await start(tasks))["taskId"]
+    async with listening(tasks, [ticket, "t-1", ticket[:-2]]) as heard:
+        acknowledged = await anext(heard)
+        assert tasks.gateway.filters == [{"taskIds": ["t-1"], "toolsListChanged": True}]
+        assert acknowledged["params"]["notifications"] == {"taskIds": [ticket], "toolsListChanged": True}
+        assert (await anext(heard))["method"] == "notifications/tools/list_changed"
+        (listen,) = tasks.gateway.listens
+        for task in ("t-2", "t-1"):
+            listen.tell("notifications/tasks", taskId=task, status="completed", result={"content": []})
+        news = await anext(heard)
+    assert news["method"] == "notifications/tasks"
+    assert news["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == "l-1"
+    assert {**news["params"], "_meta": None} == {
+        "taskId": ticket,
+        "status": "completed",
+        "result": {"content": []},
+        "_meta": None,
+    }
+
+
+async def test_nobody_listens_to_the_task_of_another(tasks: Edge) -> None:
+    ticket = (await start(tasks))["taskId"]
+    async with listening(tasks, [ticket], **{"x-test-user": "mallory"}) as heard:
+        assert (await anext(heard))["params"]["notifications"]["taskIds"] == []
+        assert tasks.gateway.filters == [{"taskIds": [], "toolsListChanged": True}]
+        (listen,) = tasks.gateway.listens
+        listen.tell("notifications/tasks", taskId="t-1", status="completed")
+        listen.tell("notifications/tasks", taskId=["t-1"], status="completed")
+        listen.tell("notifications/prompts/list_changed")
+        assert (await anext(heard))["method"] == "notifications/tools/list_changed"
+        assert (await anext(heard))["method"] == "notifications/prompts/list_changed"
+
+
+@pytest.mark.parametrize("named", ["t-1", {"t-1": 1}, None, ["x"] * 101])
+async def test_an_odd_list_of_tasks_is_refused(tasks: Edge, named: Any) -> None:
+    wanted = {"taskIds": named}
+    answer = await tasks.modern("subscriptions/listen", PATH, DECLARED, notifications=wanted)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+
+
+async def test_a_client_that_does_not_declare_the_extension_hears_of_no_task(tasks: Edge) -> None:
+    answer = await tasks.modern("subscriptions/listen", PATH, notifications={"taskIds": []})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32021)
+
+
+async def test_a_server_without_tasks_is_not_asked_to_tell_of_any(edge: Edge) -> None:
+    edge.gateway.release.set()
+    wanted = {"taskIds": ["t-1"], "toolsListChanged": True}
+    await edge.modern("subscriptions/listen", PATH, notifications=wanted)
+    assert edge.gateway.filters == [{"toolsListChanged": True}]
 
 
 def test_a_ticket_is_good_for_one_principal_on_one_path() -> None:
