@@ -15,10 +15,11 @@ from libs.common.errors import InvalidParams
 from libs.common.messages.calls import EMPTY, Call, HoldCall
 from libs.common.trace import NONE
 from services.connector import logs, parking
+from services.connector.live import Live
 from services.connector.needs import Offer
 from services.connector.parking import Parking, Work
-from services.connector.pool import Live, Pool
-from services.connector.questions import Asked
+from services.connector.pool import Pool
+from services.connector.questions import Asked, decline
 from services.connector.session import EventSink, Params
 
 LISTEN = "subscriptions/listen"
@@ -44,6 +45,14 @@ class Calls:
             problems = live.checker.problems(call.tool, params.get("arguments", EMPTY))
             if problems:
                 return _explained(call.tool, problems)
+        private = self._pool.private.get(call.server)
+        if private is not None:
+            if call.notify and private.find(call) is None:
+                return EMPTY
+            live = await private.take(call, live)
+        return await self._on(live, call, params, job)
+
+    async def _on(self, live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
         if call.method == LISTEN:
             return await _until(
                 self._pool.closing, live.bulletin.listen(params, call.deadline, job.event, job.flushed)
@@ -51,7 +60,7 @@ class Calls:
         if live.opened.era == "legacy" and parking.may_ask(call):
             offer = Offer(call.client)
             if offer:
-                return await self._parking.begin(call, offer, job, _work(live, call, params))
+                return await self._parking.begin(call, offer, live, job, _work(live, call, params))
             return await offer.judge(_counted(live, _overheard(live, call, params, job.event, offer.refuse)))
         return await _counted(live, _run(live, call, params, job))
 
@@ -93,10 +102,12 @@ async def _overheard(
     if level:
         await live.logs.ask(live.session, live.opened, level)
     talk = live.logs.begin(call.principal, on_event if level else None)
+    asked = live.audience.begin(on_question or decline)
     try:
         return await _ask(live, call, params, on_event, on_question)
     finally:
         live.logs.end(talk)
+        live.audience.end(asked)
 
 
 async def _ask(

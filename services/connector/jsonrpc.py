@@ -46,6 +46,22 @@ _UNCANCELLED = frozenset({"initialize", "server/discover"})
 """Never cancelled: the specification forbids it for `initialize`, and before that nothing may be said."""
 
 
+_SILENT = frozenset(
+    {
+        *_UNCANCELLED,
+        "ping",
+        "tools/list",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "logging/setLevel",
+    }
+)
+"""Requests of the gateway's own, or that run nothing a server would ask a client for."""
+
+
 @dataclass(slots=True, eq=False)
 class _Pending:
     future: asyncio.Future[Raw]
@@ -183,7 +199,8 @@ class Multiplexer:
     def _abandon(self, number: int, pending: _Pending, reason: str) -> None:
         if pending.sending is not None:
             pending.sending.cancel()
-        self._doubt(number)
+        if pending.method not in _SILENT:
+            self._doubt(number)
         if not self._failed and pending.method not in _UNCANCELLED:
             params = {"requestId": codec.raw(number), "reason": codec.raw(reason)}
             self._reply(envelope.notification("notifications/cancelled", params))
@@ -244,16 +261,13 @@ class Multiplexer:
             (self._asker() or self._on_question)(question)
 
     def _asker(self) -> Asked | None:
-        """Whose question it must be: nothing on these streams says it, so only one call may be under way.
-
-        What the gateway asks for itself, lists and pings, nobody listens to, and no person is asked for.
-        """
+        """Whose question it must be: nothing on these streams says it, so only one call may be under way."""
         now = time.monotonic()
         self._abandoned = {number: until for number, until in self._abandoned.items() if until > now}
-        calls = [pending for pending in self._pending.values() if pending.on_event is not None]
-        if self._abandoned or len(calls) != 1:
+        working = [pending for pending in self._pending.values() if pending.method not in _SILENT]
+        if self._abandoned or len(working) != 1:
             return None
-        (only,) = calls
+        (only,) = working
         return None if only.future.done() else only.on_question
 
     def _spoil(self, message: bytes) -> None:

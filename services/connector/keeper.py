@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ import structlog
 from msgspec import Raw
 
 from libs.common import rpc, subjects
-from libs.common.config import HttpServer, StdioServer
+from libs.common.config import StdioServer
 from libs.common.errors import BusUnavailable, NexusError
 from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted
 from libs.common.messages.calls import Order
@@ -24,8 +23,11 @@ from services.connector.bulletin import Bulletin
 from services.connector.lease import Lease
 from services.connector.listed import tools_listed
 from services.connector.listing import collect
-from services.connector.pool import Live, Pool
-from services.connector.session import Notice, Opened, Session
+from services.connector.live import Live
+from services.connector.pool import Pool
+from services.connector.private import Connect, Private, Server
+from services.connector.questions import decline
+from services.connector.session import Opened, Session
 
 log = structlog.get_logger("keeper")
 
@@ -37,10 +39,6 @@ STEADY = 60.0
 """Seconds a session must have lived for the back-off to begin anew."""
 CHANGED = frozenset(f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources"))
 LISTING_TIMEOUT = 60.0
-
-Server = StdioServer | HttpServer
-Connect = Callable[[Server, Notice], Awaitable[tuple[Session, Opened]]]
-"""Opens a session; raises `ServerUnavailable` with the reason, leaving nothing behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +97,18 @@ class Keeper:
         self._publishing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Own the lease while there is one to own, and keep the session up."""
+        """Own the lease while there is one to own, and keep the session up.
+
+        Where callers have sessions of their own, this one only lists.
+        """
+        private = Private(self._server, self._parts.connect)
+        if self._server.sharing != "shared":
+            self._parts.pool.private[self._server.name] = private
         try:
             await self._run()
         finally:
             self._hush()
+            await private.close()
 
     async def _run(self) -> None:
         if self._lease is None:
@@ -168,7 +173,7 @@ class Keeper:
         """One life of the session; returns why it ended."""
         self._say("starting")
         try:
-            session, opened = await self._parts.connect(self._server, self._on_notice)
+            session, opened = await self._parts.connect(self._server, self._on_notice, decline)
         except NexusError as error:
             return End(error.message, str(error.data.get("stderr", "")))
         except Exception:
@@ -334,11 +339,12 @@ class Keeper:
 
 def slots(server: Server) -> range:
     """The instances of `server` that one worker may run, as lease numbers."""
-    if isinstance(server, StdioServer) and isinstance(server.instances, int):
+    if isinstance(server, StdioServer) and isinstance(server.instances, int) and leased(server):
         return range(server.instances)
     return range(1)
 
 
 def leased(server: Server) -> bool:
     """Whether instances of `server` are counted over the whole fleet."""
-    return isinstance(server, StdioServer) and isinstance(server.instances, int)
+    counted = isinstance(server, StdioServer) and isinstance(server.instances, int)
+    return counted and server.sharing == "shared"

@@ -16,9 +16,11 @@ from libs.common.messages.calls import Order
 from libs.common.service import Context, snapshots
 from services.connector import detect
 from services.connector.handlers import Calls
-from services.connector.keeper import Connect, Keeper, Parts, Server, leased, slots
+from services.connector.keeper import Keeper, Parts, leased, slots
 from services.connector.lease import Lease, Owner
 from services.connector.pool import Pool
+from services.connector.private import Connect, Server
+from services.connector.questions import Asked
 from services.connector.session import Notice, Opened, Session
 from services.connector.stdio import StdioSession
 
@@ -62,10 +64,10 @@ def _lease(server: Server, slot: int, bucket: Bucket, owners: Snapshot[Owner], o
 def connector(config: Config) -> Connect:
     """How this worker opens a session, by kind."""
 
-    async def connect(server: Server, on_notice: Notice) -> tuple[Session, Opened]:
+    async def connect(server: Server, on_notice: Notice, on_question: Asked) -> tuple[Session, Opened]:
         if isinstance(server, StdioServer):
-            child = StdioSession(server, on_notice)
+            child = StdioSession(server, on_notice, on_question)
             return child, await child.open()
-        return await detect.connect(server, on_notice, rules=config.mcp.headers)
+        return await detect.connect(server, on_notice, rules=config.mcp.headers, on_question=on_question)
 
     return connect

@@ -20,6 +20,7 @@ from libs.common.codec import UNREADABLE, decode, members, raw
 from libs.common.errors import NULL, DeadlineExceeded, InvalidParams, Overloaded
 from libs.common.messages.calls import EMPTY, REFUSED, WORKER, Call, HoldCall
 from services.connector.handshake import MODERN
+from services.connector.live import Live
 from services.connector.needs import Offer
 from services.connector.questions import INTERNAL, Asked, Question
 from services.connector.session import EventSink, Params
@@ -63,6 +64,7 @@ class _Held:
 
     key: tuple[str, ...]
     offer: Offer
+    live: Live
     patience: float
     token: str = ""
     job: rpc.Job | None = None
@@ -116,12 +118,12 @@ class Parking:
     def __len__(self) -> int:
         return len(self._parked)
 
-    async def begin(self, call: Call, offer: Offer, job: rpc.Job, work: Work) -> Raw:
-        """The result of `work`, or the questions it has first.
+    async def begin(self, call: Call, offer: Offer, live: Live, job: rpc.Job, work: Work) -> Raw:
+        """The result of `work` on the session `live`, or the questions it has first.
 
         Raises `DeadlineExceeded` if neither comes in the time of `call`.
         """
-        held = _Held(_key(call), offer, PATIENCE if call.client.version == MODERN else VIGIL)
+        held = _Held(_key(call), offer, live, PATIENCE if call.client.version == MODERN else VIGIL)
         until = call.deadline + LIFE
         running = work(held.hear, lambda asked: self._ask(held, asked), until)
         held.task = asyncio.ensure_future(offer.judge(running))
@@ -199,6 +201,7 @@ class Parking:
             raise full
         held.token = f"{_MARK}{secrets.token_urlsafe(24)}"
         self._parked[held.token] = held
+        held.live.parked += 1
         self._await(held)
         return raw(
             {
@@ -216,6 +219,7 @@ class Parking:
 
     def _release(self, held: _Held) -> None:
         del self._parked[held.token]
+        held.live.parked -= 1
         held.token = ""
         if held.timer is not None:
             held.timer.cancel()

@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import structlog
-from msgspec import Raw
 
 from libs.common.codec import encode
 from libs.common.errors import BusUnavailable, ServerUnavailable
 from libs.common.kv import Bucket
-from libs.common.messages.catalog import Held, Listing, State, Worker
-from services.connector.arguments import Checker
-from services.connector.bulletin import Bulletin
-from services.connector.logs import LOGGED, Logs
-from services.connector.session import Opened, Session
+from libs.common.messages.catalog import Held, State, Worker
+from services.connector.live import Live
+from services.connector.private import Private
 
 log = structlog.get_logger("pool")
 
@@ -27,26 +23,6 @@ PATIENCE = 1.5
 """Seconds for one put: what a broker that died has not answered is put again at its successor."""
 
 
-@dataclass(slots=True)
-class Live:
-    """One session that takes calls."""
-
-    session: Session
-    opened: Opened
-    listing: Listing
-    checker: Checker
-    bulletin: Bulletin
-    logs: Logs = field(default_factory=Logs)
-    running: int = field(default=0)
-
-    def hear(self, method: str, message: Raw) -> None:
-        """Pass on what the server told outside of any call."""
-        if method == LOGGED:
-            self.logs.post(message)
-        else:
-            self.bulletin.post(method, message)
-
-
 class Pool:
     """What this worker holds: sessions by server, and what it says of each in its record."""
 
@@ -54,6 +30,8 @@ class Pool:
         self.worker = worker
         self._bucket = bucket
         self._live: dict[str, list[Live]] = {}
+        self.private: dict[str, Private] = {}
+        """The callers' own sessions, of servers that have such."""
         self._held: dict[tuple[str, int], Held] = {}
         self._changed = asyncio.Event()
         self._draining = False
@@ -65,7 +43,10 @@ class Pool:
         sessions = self._live.get(server)
         if not sessions:
             raise ServerUnavailable(f'this connector no longer holds server "{server}"', server=server)
-        return min(sessions, key=lambda each: each.running) if len(sessions) > 1 else sessions[0]
+        if len(sessions) == 1:
+            return sessions[0]
+        # Where a call waits for its client, a question of another one might be taken for its.
+        return min(sessions, key=lambda each: (each.parked, each.running))
 
     def owned(self) -> int:
         """How many instances are this worker's to keep, whether they are ready or not."""

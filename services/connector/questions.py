@@ -48,3 +48,29 @@ def decline(question: Question) -> None:
     question.refuse(
         UNKNOWN, f'no client answers "{question.method}" here: none that declared it is known to wait'
     )
+
+
+class Audience:
+    """The calls that one caller has under way on a session which nobody else uses."""
+
+    __slots__ = ("_calls", "_last")
+
+    def __init__(self) -> None:
+        self._calls: dict[int, Asked] = {}
+        self._last = 0
+
+    def begin(self, asked: Asked) -> int:
+        """A call is under way from now on, and hears questions by `asked`; its number, for `end`."""
+        self._last = number = self._last + 1
+        self._calls[number] = asked
+        return number
+
+    def end(self, number: int) -> None:
+        del self._calls[number]
+
+    def ask(self, question: Question) -> None:
+        """Bring a question to the latest of them: whichever it is for, it is the same caller who answers."""
+        if self._calls:
+            self._calls[max(self._calls)](question)
+        else:
+            decline(question)

@@ -36,7 +36,7 @@ class Session(Struct, frozen=True, omit_defaults=True):
         return max(self.expires - time.time(), 1.0)
 
     def client(self) -> Client:
-        return Client(self.version, self.capabilities, self.info)
+        return Client(self.version, self.capabilities, self.info, self.id)
 
 
 _session: Decoder[Session] = decoder(Session)

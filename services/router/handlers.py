@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import structlog
 from msgspec.json import Decoder
@@ -12,6 +13,7 @@ from nats.errors import MaxPayloadError
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode
+from libs.common.config import Sharing
 from libs.common.errors import (
     BodyTooLarge,
     BusUnavailable,
@@ -36,6 +38,7 @@ from libs.common.messages.calls import (
 )
 from libs.common.policy import Policy
 from services.router.names import Names
+from services.router.placement import Placement
 
 log = structlog.get_logger("router")
 
@@ -45,11 +48,13 @@ _request: Decoder[Request] = decoder(Request)
 class Router:
     """Stateless between messages; what it knows comes from the catalog and the live workers."""
 
-    def __init__(self, bus: Bus, fleet: Fleet, names: Names, policy: Policy) -> None:
+    def __init__(
+        self, bus: Bus, fleet: Fleet, names: Names, policy: Policy, sharings: Mapping[str, Sharing]
+    ) -> None:
         self._policy = policy
         self._bus = bus
-        self._fleet = fleet
         self._names = names
+        self._placement = Placement(fleet, sharings)
         self._configured = frozenset(fleet.configured)
 
     async def on_request(self, msg: Msg) -> None:
@@ -95,7 +100,7 @@ class Router:
         if found is None or not self._permits(request.principal, *found):
             return subjects.SEARCH, ResolveTool(request.name, request.deadline, request.principal)
         server, tool = found
-        return self._place(server, request.worker), Call(
+        return self._placement.subject(server, request), Call(
             server=server,
             method="tools/call",
             deadline=request.deadline,
@@ -120,7 +125,7 @@ class Router:
         """Of a server that has not listed yet nobody can say that it lacks a tool: it is unavailable."""
         server = self._names.unlisted(request.name)
         if server and self._policy.allows(request.principal, server):
-            self._place(server)
+            self._placement.subject(server, request)
             raise ServerUnavailable(f'server "{server}" is there, but not its list of tools', server=server)
 
     def _call(self, request: CallServer | NotifyServer) -> tuple[str, Call]:
@@ -128,11 +133,17 @@ class Router:
         tool = request.tool if isinstance(request, CallServer) else ""
         if server not in self._configured or not self._permits(request.principal, server, tool):
             raise ServerUnknown("no such server")
+        subject = self._placement.subject(server, request)
         if isinstance(request, NotifyServer):
-            subject = self._place(server)
-            call = Call(server, request.method, request.deadline, request.params, notify=True)
+            call = Call(
+                server,
+                request.method,
+                request.deadline,
+                request.params,
+                principal=request.principal,
+                notify=True,
+            )
         else:
-            subject = self._place(server, request.worker)
             call = Call(
                 server=server,
                 method=request.method,
@@ -144,11 +155,3 @@ class Router:
                 trace=request.trace,
             )
         return subject, call
-
-    def _place(self, server: str, worker: str = "") -> str:
-        """To any connector that holds `server`, or to the `worker` that has begun the call."""
-        if worker:
-            return subjects.worker(worker)
-        if not self._fleet.holders(server):
-            raise ServerUnavailable(self._fleet.why(server, time.time()), server=server)
-        return subjects.call(server)

@@ -32,7 +32,8 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     listings.listen(names.update)
     async with snapshots(workers, listings):
-        router = Router(bus, fleet, names, policy)
+        sharings = {name: server.sharing for name, server in context.config.mcp.servers.items()}
+        router = Router(bus, fleet, names, policy, sharings)
         bus.on_unheard = router.on_unheard
         requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()

@@ -13,6 +13,7 @@ from libs.common.config.model import (
     Seal,
     Server,
     ServerTls,
+    Sharing,
     StderrFile,
     StdioServer,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Seal",
     "Server",
     "ServerTls",
+    "Sharing",
     "StderrFile",
     "StdioServer",
     "load",

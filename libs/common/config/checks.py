@@ -80,6 +80,7 @@ def _servers(document: dict[str, Any]) -> Iterator[Mistake]:
             )
             continue
         yield from _kind(key, server)
+        yield from _sharing(key, server)
         yield from _tls((*key, "tls"), _table(server, "tls"))
 
 
@@ -92,6 +93,16 @@ def _kind(key: Key, server: dict[str, Any]) -> Iterator[Mistake]:
     elif "cmd" not in server and "url" not in server:
         near = next((near for word in server for near in get_close_matches(word, ("cmd", "url"))), None)
         yield Mistake(key, both, "neither", f'did you mean "{near}"?' if near else None)
+
+
+def _sharing(key: Key, server: dict[str, Any]) -> Iterator[Mistake]:
+    if server.get("sharing", "shared") == "shared":
+        if "max_sessions" in server:
+            yield Mistake((*key, "max_sessions"), "", problem='bounds nothing where sharing is "shared"')
+    elif "instances" in server:
+        yield Mistake(
+            (*key, "instances"), "", problem='is for sharing = "shared"; callers have one each here'
+        )
 
 
 def _tls(key: Key, tls: dict[str, Any]) -> Iterator[Mistake]:

@@ -45,6 +45,7 @@ from libs.common.config.values import (
 )
 from libs.common.policy import Policy
 
+Sharing = Literal["shared", "per-principal", "per-session"]
 Era = Literal["auto", "modern", "legacy"]
 
 
@@ -143,6 +144,10 @@ class Downstream(Access):
     timeout: Timeout | None = None
     """Deadline of one call; None takes `mcp.call_timeout`."""
     start_timeout: Timeout = 30.0
+    sharing: Sharing = "shared"
+    """Whose a session is."""
+    max_sessions: Count = 64
+    """Sessions of callers that one connector keeps, where they are not shared."""
 
 
 class StdioServer(Downstream):

@@ -15,7 +15,6 @@ REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "mcp.downstream_cache": (_YET, ()),
     "mcp.servers.*.auth.type": ("is not supported yet; give auth.token or remove it", ()),
     "mcp.servers.*.rate_limits": (_YET, ()),
-    "mcp.servers.*.sharing": ('is not supported yet, except for "shared"; remove it', ("shared",)),
 }
 """Dotted pattern: what is said of the key, and the values that change nothing and are let through."""
 

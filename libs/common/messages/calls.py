@@ -26,6 +26,8 @@ class Client(Struct, frozen=True, omit_defaults=True):
     """The MCP revision of the client's hop, e.g. `2025-11-25`."""
     capabilities: Raw = EMPTY
     info: Raw = NULL
+    session: str = ""
+    """The id of the session it speaks in; a client of 2026-07-28 has none."""
 
 
 class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_field="t"):

@@ -196,18 +196,6 @@ def ignored(_: Raw) -> None:
     """For a call that is a client's: it could be told of progress."""
 
 
-async def test_what_the_gateway_asks_for_itself_leaves_no_doubt_whose_a_question_is(wire: Wire) -> None:
-    asked: list[Question] = []
-    listing, call = wire.call(), wire.call(on_question=asked.append, on_event=ignored)
-    await wire.called(2)
-    wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
-    assert len(asked) == 1
-    wire.mux.feed(b'{"id":1,"result":{}}')
-    wire.mux.feed(b'{"id":2,"result":{}}')
-    await listing
-    await call
-
-
 async def test_a_question_belongs_to_the_only_call_under_way(wire: Wire) -> None:
     asked: list[Question] = []
     first = wire.call(on_question=asked.append, on_event=ignored)
@@ -226,6 +214,22 @@ async def test_a_question_belongs_to_the_only_call_under_way(wire: Wire) -> None
     wire.mux.feed(b'{"id":2,"result":{}}')
     await second
     assert len(asked) == 1
+
+
+async def test_a_listing_meanwhile_casts_no_doubt_on_whose_question_it_is(wire: Wire) -> None:
+    asked: list[Question] = []
+    with pytest.raises(DeadlineExceeded):
+        await wire.call("tools/list", seconds=0.01)
+    calls = [wire.call("tools/list"), wire.call(on_question=asked.append)]
+    await wire.called(4)
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
+    assert len(asked) == 1
+    wire.mux.feed(b'{"id":3,"result":{}}')
+    await calls[1]
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":6,"method":"roots/list"}')
+    assert (wire.sent[-1]["id"], wire.sent[-1]["error"]["code"]) == (6, -32601)
+    wire.mux.feed(b'{"id":2,"result":{}}')
+    await calls[0]
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from libs.common import naming
 from libs.common.bus import Bus
+from libs.common.config import Sharing
 from libs.common.errors import Refused, ScopeRefused, ServerUnavailable, ServerUnknown
 from libs.common.fleet import Fleet
 from libs.common.identity import Principal
@@ -44,6 +45,9 @@ def names() -> Names:
     return Names(frozenset({"git", "time"}), Policy())
 
 
+SHARINGS: dict[str, Sharing] = {"git": "shared", "time": "per-session"}
+
+
 @pytest.fixture
 def fleet() -> Fleet:
     return Fleet(["git", "time"])
@@ -53,7 +57,7 @@ def fleet() -> Fleet:
 def router(fleet: Fleet, names: Names) -> Router:
     names.update("git", listing("git", "log", "show", LONG, "ls/tree", "_odd"))
     hold(fleet, "git")
-    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names, Policy())
+    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names, Policy(), SHARINGS)
 
 
 def hold(fleet: Fleet, server: str, state: State = "ready", **facts: object) -> None:
@@ -242,7 +246,7 @@ RULED = Policy(
 def ruled(fleet: Fleet, names: Names) -> Router:
     names.update("git", listing("git", "log", "show", "push"))
     hold(fleet, "git")
-    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names, RULED)
+    return Router(Bus("nats://127.0.0.1:1", "router"), fleet, names, RULED, SHARINGS)
 
 
 def test_a_denied_tool_is_resolved_like_one_that_is_not_there(ruled: Router) -> None:
@@ -275,3 +279,29 @@ def test_rules_hold_for_the_transparent_way_too(ruled: Router) -> None:
     assert isinstance(
         ruled.route(CallServer("git", "tools/call", deadline, principal=dev, tool="push"))[1], Call
     )
+
+
+def test_a_caller_with_a_session_of_its_own_goes_to_the_worker_that_keeps_it(
+    router: Router, fleet: Fleet, names: Names
+) -> None:
+    names.update("time", listing("time", "now"))
+    for worker in ("w1", "w2", "w3"):
+        fleet.update(worker, Worker(worker, {"time": Held("ready", time.time())}))
+
+    def placed(session: str) -> str:
+        client = Client("2025-11-25", session=session)
+        by_name, _ = router.route(ExecuteTool("time__now", soon(), client=client))
+        by_server, _ = router.route(CallServer("time", "tools/call", soon(), client=client))
+        assert by_name == by_server
+        return by_name
+
+    before = {str(number): placed(str(number)) for number in range(100)}
+    assert set(before.values()) == {f"nexus.v1.worker.w{number}" for number in (1, 2, 3)}
+    fleet.update("w2", None)
+    for session, kept in before.items():
+        assert placed(session) == kept or kept == "nexus.v1.worker.w2"
+
+
+def test_without_a_connector_a_caller_with_a_session_of_its_own_hears_why(router: Router) -> None:
+    with pytest.raises(ServerUnavailable, match='no connector holds server "time"'):
+        router.route(CallServer("time", "tools/call", soon()))

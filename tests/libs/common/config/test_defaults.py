@@ -17,7 +17,13 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
     found = read(SMALLEST).model_dump()
     assert found.pop("nats")["url"].get_secret_value() == "nats://127.0.0.1:4222"
     access: dict[str, object] = {"allow": None, "deny": None, "required_scopes": (), "tools": {}}
-    common = {"era": "auto", "timeout": None, "start_timeout": 30.0} | access
+    common = {
+        "era": "auto",
+        "timeout": None,
+        "start_timeout": 30.0,
+        "sharing": "shared",
+        "max_sessions": 64,
+    } | access
     tls = {"verify_certs": True, "accept_invalid_hostnames": False}
     paths = {"root_ca_cert_path": None, "client_cert_path": None, "client_key_path": None}
     http = {"protocol": None, "message_url": None, "auth": None, "headers": (), "tls": tls | paths}
@@ -92,7 +98,6 @@ instances = "per-worker"
 era = "legacy"
 timeout = "2m"
 start_timeout = 5.5
-sharing = "shared"
 
 [mcp.servers.far]
 protocol = "sse"
@@ -106,6 +111,8 @@ tls.accept_invalid_hostnames = true
 tls.ca_bundle = "/ca"
 tls.client_cert_path = "/c"
 tls.client_key_path = "/k"
+sharing = "per-session"
+max_sessions = 8
 
 [nats]
 url = "tls://user:pw@bus.example:4222"
@@ -155,6 +162,7 @@ def test_every_key_of_a_remote_server_is_taken_over(read: Read) -> None:
     assert far.auth.token.get_secret_value() == "t"
     assert (far.headers[0].name, far.headers[0].value.get_secret_value()) == ("X-One", "b")
     assert (far.tls.verify_certs, far.tls.accept_invalid_hostnames) == (False, True)
+    assert (far.sharing, far.max_sessions) == ("per-session", 8)
     assert (far.tls.root_ca_cert_path, far.tls.client_cert_path) == (Path("/ca"), Path("/c"))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from libs.common.config.refused import REFUSED
-from tests.libs.common.config.conftest import TIME, Read, Wrong
+from tests.libs.common.config.conftest import TIME, Wrong
 
 SERVER = "mcp.servers.time"
 EXAMPLES = {
@@ -13,7 +13,6 @@ EXAMPLES = {
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
     "mcp.servers.*.auth.type": f"[{SERVER}.auth]\ntype = 'forward'",
     "mcp.servers.*.rate_limits": f"[{SERVER}.rate_limits.per_user.groups.free]\nlimit = 1",
-    "mcp.servers.*.sharing": f"[{SERVER}]\nsharing = 'per-session'",
 }
 
 
@@ -51,8 +50,3 @@ def test_refused_keys_are_reported_beside_other_mistakes(wrong: Wrong) -> None:
 
 def test_a_refused_value_is_never_shown(wrong: Wrong) -> None:
     assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['server.rate_limits']}\n{TIME}"))
-
-
-def test_a_value_that_changes_nothing_is_let_through(read: Read) -> None:
-    text = f'{SERVER}.sharing = "shared"'
-    assert "time" in read(f'{text}\n{SERVER}.cmd = ["x"]\n').mcp.servers

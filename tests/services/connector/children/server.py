@@ -231,6 +231,10 @@ def misbehave() -> None:
         sys.stderr.flush()
     if "exit" in FLAGS:
         os._exit(int(FLAGS["exit"]))
+    if "once" in FLAGS:
+        if Path(FLAGS["once"]).exists():
+            os._exit(3)
+        Path(FLAGS["once"]).touch()
     if "stubborn" in FLAGS:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         command = "import signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);time.sleep(300)"

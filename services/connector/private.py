@@ -1,0 +1,212 @@
+"""Sessions of one server that belong to one caller each: opened when it first calls, closed when idle.
+
+A question on such a session needs no other sign of whose it is, whatever the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from msgspec import Raw
+
+from libs.common import sharing
+from libs.common.config import HttpServer, StdioServer
+from libs.common.errors import DeadlineExceeded, NexusError, NotSent, Overloaded
+from libs.common.identity import ANONYMOUS
+from libs.common.messages.calls import Call
+from services.connector import changes
+from services.connector.arguments import schemas
+from services.connector.bulletin import Bulletin
+from services.connector.live import Live
+from services.connector.questions import Asked, Audience, decline
+from services.connector.session import Notice, Opened, Session
+
+log = structlog.get_logger("private")
+
+IDLE = 300.0
+"""Seconds without a call after which a session is closed."""
+LOOK = 15.0
+"""Seconds between two looks whether one is idle."""
+SETTLE = 1.0
+"""Seconds a session is kept for the call that has just taken it, whoever else wants its place."""
+
+Server = StdioServer | HttpServer
+Connect = Callable[[Server, Notice, Asked], Awaitable[tuple[Session, Opened]]]
+"""Opens a session; raises `ServerUnavailable` with the reason, leaving nothing behind."""
+Key = tuple[str, int]
+"""Its owner, and the number of the session among the owner's."""
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """The place of one session, from the moment it is wanted."""
+
+    ready: asyncio.Future[Live]
+    certain: bool
+    """Whether all calls on it are one caller's beyond doubt."""
+    leave: asyncio.Event = field(default_factory=asyncio.Event)
+    used: float = field(default_factory=time.monotonic)
+
+    def live(self) -> Live | None:
+        """The session, once it is open."""
+        return self.ready.result() if self.ready.done() and not self.ready.exception() else None
+
+    def idle(self) -> float:
+        """Seconds since it was last of use; 0 while it is."""
+        live = self.live()
+        now = time.monotonic()
+        if live is None or live.running or len(live.bulletin):
+            self.used = now
+        return now - self.used
+
+    def hear(self, method: str, message: Raw) -> None:
+        live = self.live()
+        if live is not None:
+            live.hear(method, message)
+
+
+class Private:
+    """The callers' sessions with one server, at most `max_sessions` of them; the least used one gives way."""
+
+    def __init__(self, server: Server, connect: Connect) -> None:
+        self._server = server
+        self._connect = connect
+        self._seats: dict[Key, _Seat] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def find(self, call: Call) -> Live | None:
+        """The caller's session, if it has one."""
+        seat = self._seats.get((self._owner(call), 0))
+        return None if seat is None else seat.live()
+
+    async def take(self, call: Call, listed: Live) -> Live:
+        """The caller's session, opened if need be; it offers what `listed` does.
+
+        Raises `NotSent` if it cannot be opened, `Overloaded` if all places are taken by calls that run,
+        `DeadlineExceeded` if it did not open in time; each a proven `no`.
+        """
+        seat = self._seat(call, listed)
+        seat.used = time.monotonic()
+        await asyncio.wait({seat.ready}, timeout=max(0.0, call.deadline - time.time()))
+        if not seat.ready.done():
+            late = DeadlineExceeded("the session for this caller did not open in time")
+            late.executed = "no"
+            raise late
+        live = seat.ready.result()
+        seat.used = time.monotonic()
+        if live.listing is not listed.listing:
+            live.listing, live.checker = listed.listing, listed.checker
+            live.session.learn(schemas(live.listing))
+        return live
+
+    async def close(self) -> None:
+        """End every session; bounded by what one takes to end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _owner(self, call: Call) -> str:
+        return sharing.owner(self._server.sharing, call.principal, call.client)
+
+    def _seat(self, call: Call, listed: Live) -> _Seat:
+        """The caller's first; of modern clients per session, the first whose calls wait for no client.
+
+        They have no session that would tell one client of a principal from another.
+        """
+        owner = self._owner(call)
+        apart = self._server.sharing == "per-session" and not call.client.session
+        for number in itertools.takewhile(lambda number: (owner, number) in self._seats, itertools.count()):
+            seat = self._seats[owner, number]
+            live = seat.live()
+            if live is None or not (apart and live.parked):
+                return seat
+        return self._open(owner, call, listed)
+
+    def _open(self, owner: str, call: Call, listed: Live) -> _Seat:
+        if len(self._seats) >= self._server.max_sessions:
+            self._make_room()
+        key = next((owner, number) for number in itertools.count() if (owner, number) not in self._seats)
+        # Anonymous callers may be several, and only a session tells them apart.
+        certain = bool(call.client.session) or call.principal.key != ANONYMOUS.key
+        seat = self._seats[key] = _Seat(asyncio.get_running_loop().create_future(), certain)
+        task = asyncio.create_task(self._own(key, seat, listed))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return seat
+
+    def _make_room(self) -> None:
+        """Close the session that has been idle for longest."""
+        key, seat = max(self._seats.items(), key=lambda item: item[1].idle())
+        if seat.idle() <= SETTLE:
+            raise Overloaded(
+                f'server "{self._server.name}" has {len(self._seats)} sessions for callers here, all in use',
+                server=self._server.name,
+            )
+        self._forget(key, seat)
+        seat.leave.set()
+
+    async def _own(self, key: Key, seat: _Seat, listed: Live) -> None:
+        """The life of one session. A call that waits for it is told why it does not come."""
+        reason = "the gateway is shutting down"
+        try:
+            await self._live(key, seat, listed)
+        except NexusError as error:
+            reason = error.message
+        except Exception:
+            log.exception("session of a caller was given up", server=self._server.name)
+            reason = "internal error while opening it"
+        finally:
+            self._forget(key, seat)
+            if not seat.ready.done():
+                seat.ready.set_exception(NotSent(f"a session for this caller could not be opened: {reason}"))
+                seat.ready.exception()
+
+    async def _live(self, key: Key, seat: _Seat, listed: Live) -> None:
+        audience = Audience()
+        asked = audience.ask if seat.certain else decline
+        session, opened = await self._connect(self._server, seat.hear, asked)
+        try:
+            session.learn(schemas(listed.listing))
+            live = Live(session, opened, listed.listing, listed.checker, Bulletin(), audience=audience)
+            seat.ready.set_result(live)
+            await self._while_useful(seat, live)
+        finally:
+            self._forget(key, seat)
+            await session.close()
+
+    async def _while_useful(self, seat: _Seat, live: Live) -> None:
+        """Follow the news of the session until it is lost, has been idle for long, or has to make room."""
+        following = asyncio.create_task(self._follow(live, seat.hear))
+        leaving = asyncio.create_task(seat.leave.wait())
+        waits: set[asyncio.Future[Any]] = {live.session.lost, leaving}
+        try:
+            while not any(each.done() for each in waits) and seat.idle() < IDLE:
+                await asyncio.wait(waits, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            live.bulletin.close()
+            following.cancel()
+            leaving.cancel()
+            await asyncio.gather(following, leaving, return_exceptions=True)
+
+    async def _follow(self, live: Live, hear: Notice) -> None:
+        try:
+            await changes.follow(live.session, live.opened, live.bulletin, hear, _listed_elsewhere)
+        except Exception:
+            log.exception("the news of a server are not followed any more", server=self._server.name)
+
+    def _forget(self, key: Key, seat: _Seat) -> None:
+        if self._seats.get(key) is seat:
+            del self._seats[key]
+
+
+def _listed_elsewhere() -> None:
+    """What the server offers is what it offers on the session that lists."""
