@@ -142,6 +142,11 @@ class Bus:
             await sub.unsubscribe()
             self.nats.direct.pop(number, None)
 
+    async def drop(self, sub: Subscription) -> None:
+        """Stop messages on `sub`, whatever is on its way."""
+        await sub.unsubscribe()
+        self.nats.direct.pop(sub._id, None)  # noqa: SLF001 - the only name of a subscription in a message
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection."""
         self._on_reconnect.append(callback)

@@ -89,25 +89,32 @@ def _consumes_facts() -> Grant:
     )
 
 
+def _keeps_events() -> Grant:
+    stream = subjects.EVENT_STREAM
+    return _makes(stream) + Grant((f"{API}.STREAM.INFO.{stream}", f"{API}.DIRECT.GET.{stream}"), ())
+
+
 _CALLS = _family(subjects.call("x"))
 _WORKERS = _family(subjects.worker("x"))
 _EDGES = _family(subjects.edge("x"))
 _STREAMS = _family(subjects.stream("x"))
+_HELD = _family(subjects.held("x"))
 _ANSWERS = Grant((_inbox("edge"),), ())
 
 _GRANTS = {
     "edge": Grant(
-        (subjects.REQUEST, subjects.CANCEL, subjects.EDGES, _WORKERS, _EDGES, _STREAMS),
-        (subjects.CANCEL, subjects.EDGES, _EDGES, _STREAMS),
+        (subjects.REQUEST, subjects.CANCEL, subjects.EDGES, _WORKERS, _EDGES, _HELD, _STREAMS),
+        (subjects.CANCEL, subjects.EDGES, _EDGES, _HELD, _STREAMS),
     )
     + _owns(subjects.SESSIONS)
+    + _keeps_events()
     + _reads(subjects.CATALOG)
     + _reads(subjects.SERVERS),
     "router": Grant((_CALLS, subjects.SEARCH, _WORKERS), (subjects.REQUEST,))
     + _ANSWERS
     + _reads(subjects.CATALOG)
     + _reads(subjects.SERVERS),
-    "connector": Grant((_STREAMS,), (_CALLS, _WORKERS))
+    "connector": Grant((), (_CALLS, _WORKERS))
     + _ANSWERS
     + _owns(subjects.SERVERS)
     + _owns(subjects.LEASES)

@@ -18,6 +18,9 @@ EDGES = "nexus.v1.edges"
 FACTS = "nexus.v1.fact.>"
 FACT_STREAM = "FACTS"
 
+EVENTS = "nexus.v1.stream.>"
+EVENT_STREAM = "EVENTS"
+
 CATALOG = "nexus-catalog"
 SERVERS = "nexus-servers"
 LEASES = "nexus-leases"
@@ -45,9 +48,14 @@ def edge(replica: str) -> str:
     return f"nexus.v1.edge.{minted(replica)}"
 
 
-def stream(session: str) -> str:
-    """Connector to the edge that holds the GET stream of a legacy session."""
-    return f"nexus.v1.stream.{minted(session)}"
+def held(replica: str) -> str:
+    """Edge to the one edge that holds a stream of a legacy client."""
+    return f"nexus.v1.held.{minted(replica)}"
+
+
+def stream(stream: str) -> str:
+    """What was sent on one stream of a legacy session, kept in the stream `EVENTS`."""
+    return f"nexus.v1.stream.{minted(stream)}"
 
 
 def fact(noun: str, past: str) -> str:

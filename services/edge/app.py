@@ -16,7 +16,9 @@ from services.edge.endpoint import Endpoint, Scope
 from services.edge.flights import Flights
 from services.edge.gateway import Anonymous, Catalog, Gateway, Identify
 from services.edge.health import health_routes
+from services.edge.journal import Journals
 from services.edge.legacy import Legacy
+from services.edge.listening import Listening
 from services.edge.modern import Modern
 from services.edge.params import Mirrored
 from services.edge.parked import Parked
@@ -50,6 +52,7 @@ def create_app(
     questions: Questions,
     standing: Standing,
     *,
+    journals: Journals | None = None,
     identify: Identify | None = None,
     resources: Resources | None = None,
     health: bool = True,
@@ -64,7 +67,8 @@ def create_app(
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)
     conversation = Conversation(gateway, catalog, flights, questions, standing, vigil)
-    legacy = Legacy(conversation, catalog, sessions, standing, settings)
+    listening = Listening(catalog, standing, journals)
+    legacy = Legacy(conversation, catalog, sessions, listening, settings)
     modern, listed = Modern(settings), Listed()
     aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked, standing.closing)
 

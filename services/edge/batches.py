@@ -60,15 +60,17 @@ class Share:
         """Nothing is said of it."""
 
 
-async def serve_batch(exchange: Exchange, posted: list[Any], session: Session, take: Take) -> None:
-    """Take all messages at once, and answer when the last is done.
-
-    Raises `InvalidRequest` for a batch that is refused as a whole: nothing of it was taken.
-    """
+def read_batch(posted: list[Any]) -> list[Member]:
+    """Raises `InvalidRequest` for a batch that is refused as a whole."""
     if not 0 < len(posted) <= BATCH_MAX:
         raise InvalidRequest(f"a batch has 1 to {BATCH_MAX} messages")
     batch = [_read(each) for each in posted]
     _check([each for each in batch if isinstance(each, Message)])
+    return batch
+
+
+async def serve_batch(exchange: Exchange, batch: list[Member], session: Session, take: Take) -> None:
+    """Take all messages at once, and answer when the last is done."""
     answer = exchange.answer
     collected = Collected(answer)
 

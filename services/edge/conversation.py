@@ -106,8 +106,8 @@ class Conversation:
             return await self._questions.ask(session.id, method, params, emit)
 
         async def hold(state: Raw | UnsetType, answers: Coroutine[Any, Any, Answers]) -> Answers:
-            # Who has hung up cannot answer.
-            with Watch(exchange.receive):
+            # Who has hung up for good cannot answer.
+            with Watch(exchange.receive, exchange.answer.abandoned):
                 return await self._vigil.keep(state, exchange.principal, exchange.surface.route, answers)
 
         return await complete(result, ask.client, question, again, hold)

@@ -15,6 +15,11 @@ MODERN: Final = MODERN_PROTOCOL_VERSIONS
 BATCHING: Final = ("2024-11-05", "2025-03-26")
 """Revisions in which one POST may bring several messages."""
 
+RESUMING: Final = LEGACY[LEGACY.index("2025-03-26") :]
+"""Revisions in which a client may take up a broken stream again."""
+PRIMED: Final = LEGACY[LEGACY.index("2025-11-25") :]
+"""Revisions whose clients know events without data: an id to come back with before anything was said."""
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Raw
-
 from libs.common.codec import raw
 from libs.common.errors import HeaderMismatch, InvalidParams, InvalidRequest, MethodNotAllowed
-from services.edge.batches import serve_batch
+from services.edge.batches import read_batch, serve_batch
 from services.edge.body import check_events
 from services.edge.conversation import Conversation
 from services.edge.envelope import claims_modern
 from services.edge.era import BATCHING, LEGACY, negotiate
 from services.edge.exchange import Exchange
-from services.edge.gateway import Catalog, OnEvent
+from services.edge.gateway import Catalog
+from services.edge.listening import LAST, Listening
 from services.edge.message import INITIALIZE, Message, read_message
-from services.edge.modern import LISTEN, VERSION
+from services.edge.modern import VERSION
 from services.edge.respond import result_bytes
 from services.edge.sessions import Session, Sessions
 from services.edge.settings import Settings
-from services.edge.standing import Standing
-from services.edge.streams import Watch
-from services.edge.surface import Ask
 
 SESSION = "mcp-session-id"
 
@@ -35,12 +31,12 @@ class Legacy:
         conversation: Conversation,
         catalog: Catalog,
         sessions: Sessions,
-        standing: Standing,
+        listening: Listening,
         settings: Settings,
     ) -> None:
         self._conversation = conversation
         self._catalog = catalog
-        self._standing = standing
+        self._listening = listening
         self._sessions = sessions
         self._settings = settings
 
@@ -49,8 +45,9 @@ class Legacy:
         await self._catalog.current()
         if exchange.verb == "DELETE":
             return await self._delete(exchange)
-        if exchange.verb == "GET" and exchange.surface.stands:
-            return await self._stand(exchange)
+        if exchange.verb == "GET" and (exchange.surface.stands or LAST in exchange.headers):
+            check_events(exchange.headers.get("accept"))
+            return await self._listening.serve(exchange, self._session(exchange, None))
         if exchange.verb != "POST":
             raise MethodNotAllowed("no stream is offered here: use POST", allow=["POST", "DELETE"])
         posted = await exchange.posted(self._settings)
@@ -60,13 +57,16 @@ class Legacy:
         if message.method == INITIALIZE:
             return await self._initialize(exchange, message)
         session = self._session(exchange, message)
-        return await self._conversation.take(exchange, message, session, exchange.answer)
+        with self._listening.recording(exchange, session, [message]):
+            return await self._conversation.take(exchange, message, session, exchange.answer)
 
     async def _batch(self, exchange: Exchange, posted: list[Any]) -> None:
         session = self._session(exchange, None)
         if session.version not in BATCHING:
             raise InvalidRequest(f"revision {session.version} has no batches: post one JSON-RPC message")
-        await serve_batch(exchange, posted, session, self._conversation.take)
+        batch = read_batch(posted)
+        with self._listening.recording(exchange, session, batch):
+            await serve_batch(exchange, batch, session, self._conversation.take)
 
     async def _initialize(self, exchange: Exchange, message: Message) -> None:
         requested = message.params.get("protocolVersion")
@@ -84,23 +84,6 @@ class Legacy:
             result["instructions"] = described.instructions
         headers = [(SESSION.encode(), token.encode())]
         await exchange.answer.finish(result_bytes(message.id, raw(result)), 200, headers)
-
-    async def _stand(self, exchange: Exchange) -> None:
-        """The GET stream: open until the client hangs up or the gateway drains."""
-        check_events(exchange.headers.get("accept"))
-        session = self._session(exchange, None)
-        answer, surface = exchange.answer, exchange.surface
-
-        async def listen(wanted: dict[str, Any], on_event: OnEvent) -> Raw:
-            params = {"notifications": wanted}
-            ask = Ask(LISTEN, params, exchange.principal, session.client(), on_event)
-            return await surface.answer(ask)
-
-        with Watch(exchange.receive):
-            await self._standing.serve(
-                session.id, lambda: self._catalog.noted(session.id).uris, listen, answer.open()
-            )
-        await answer.silence()
 
     async def _delete(self, exchange: Exchange) -> None:
         await self._sessions.end(self._session(exchange, None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -35,6 +35,8 @@ from services.edge.auth.setup import authentication, resources
 from services.edge.browsers import Cors
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
+from services.edge.holding import holding
+from services.edge.journal import Journals
 from services.edge.listeners import serving
 from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
@@ -63,15 +65,17 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     state = State(bus, fleet, listings, sessions, tombstones)
     flights, questions, standing = Flights(), Questions(bus.client), Standing()
-    tombstones.listen(lambda key, _: standing.change(key.partition(".")[0]))
+    tombstones.listen(_noted(standing))
     async with (
         rpc.Client(bus) as client,
         state,
+        Journals(bus) as journals,
         snapshots(workers, listings, tombstones),
         authentication(config, fetch_keys) as identify,
     ):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
+        await bus.subscribe(subjects.held(bus.client), holding(journals))
         await bus.settled()
         dispatch = Dispatch(bus, client, fleet)
         app = create_app(
@@ -82,6 +86,7 @@ async def build(context: Context) -> AsyncIterator[None]:
             flights,
             questions,
             standing,
+            journals=journals,
             identify=identify,
             resources=resources(config),
             health=config.server.health.listen is None,
@@ -115,6 +120,17 @@ def _replies(questions: Questions) -> Handler:
         questions.settle(reply.session, reply.token, Reply(reply.result, reply.error))
 
     return on_reply
+
+
+def _noted(standing: Standing) -> Callable[[str, Tombstone | None], None]:
+    def on_change(key: str, fact: Tombstone | None) -> None:
+        session = key.partition(".")[0]
+        if fact is not None and fact.ended:
+            standing.end(session)
+        else:
+            standing.change(session)
+
+    return on_change
 
 
 def _listeners(

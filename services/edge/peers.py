@@ -69,7 +69,7 @@ class Peers:
         if self._greeting is not None:
             self._greeting.cancel()
             await asyncio.gather(self._greeting, return_exceptions=True)
-        await self._sub.unsubscribe()
+        await self._bus.drop(self._sub)
         self._bus.answers.pop(ANSWERS, None)
         await self._say(EdgeGone(self._bus.client))
 

@@ -7,7 +7,8 @@ anew when the client follows other resources, and when it ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -26,6 +27,8 @@ STREAMS_MAX = 2000
 AGAIN = 1.0
 AGAIN_MAX = 15.0
 """Seconds between two attempts to listen."""
+LINGER = 30.0
+"""Seconds that a stream goes on without its client: how long a broken connection may take to be renewed."""
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
 Listen = Callable[[dict[str, Any], Callable[[Raw], None]], Awaitable[Raw]]
@@ -34,24 +37,74 @@ Hint = Callable[[bytes, str], None]
 """Takes one notification, and what it is about."""
 
 
+class _Stream:
+    """What may happen to one stream from outside."""
+
+    __slots__ = ("changed", "over")
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.over = False
+
+
 class Standing:
-    """The open GET streams of this replica, one a session. `close` ends them all: a drain must not wait."""
+    """The GET streams of this replica. `close` ends them all: a drain must not wait."""
 
     def __init__(self) -> None:
         self.closing = asyncio.Event()
-        self._changed: dict[str, asyncio.Event] = {}
+        self._streams: dict[str, set[_Stream]] = {}
+        self._clients: dict[str, object] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._changed)
+        return sum(map(len, self._streams.values()))
 
     def close(self) -> None:
         self.closing.set()
+        for session in list(self._streams):
+            self.end(session)
 
     def change(self, session: str) -> None:
         """A session follows other resources than before; it may be of another replica."""
-        changed = self._changed.get(session)
-        if changed is not None:
-            changed.set()
+        for stream in self._streams.get(session, ()):
+            stream.changed.set()
+
+    def end(self, session: str) -> None:
+        """A session is over, and so are its streams."""
+        for stream in self._streams.get(session, ()):
+            stream.over = True
+            stream.changed.set()
+
+    @contextmanager
+    def attached(self, session: str, *, instead: bool = False) -> Iterator[None]:
+        """One client reads inside; `instead` of the one that does, whose connection may be dead.
+
+        Raises `InvalidRequest` if one does already, `Overloaded`.
+        """
+        if session in self._clients:
+            if not instead:
+                raise InvalidRequest("this session has a stream already: a message must not arrive on two")
+            self.end(session)
+        if len(self) >= STREAMS_MAX:
+            raise Overloaded("too many streams are open; try again later")
+        mine = self._clients[session] = object()
+        try:
+            yield
+        finally:
+            if self._clients.get(session) is mine:
+                del self._clients[session]
+
+    def linger(self, work: asyncio.Task[None], ended: Callable[[], object]) -> None:
+        """Let a stream go on for a while without its client, which may be back; then call `ended`."""
+        self._lingering.add(work)
+        timer = asyncio.get_running_loop().call_later(LINGER, work.cancel)
+
+        def done(task: asyncio.Task[None]) -> None:
+            timer.cancel()
+            self._lingering.discard(task)
+            ended()
+
+        work.add_done_callback(done)
 
     async def serve(
         self,
@@ -59,34 +112,37 @@ class Standing:
         followed: Callable[[], tuple[str, ...]],
         listen: Listen,
         emit: Hint,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
-        """Emit notifications until the gateway drains or the task is cancelled: the client hung up.
+        """Emit notifications until the session ends, the gateway drains or the task is cancelled.
 
-        Raises `InvalidRequest` if the session has a stream here already.
+        Calls `ready` each time from when on nothing is missed.
         """
-        if session in self._changed:
-            raise InvalidRequest("this session has a stream already: a message must not arrive on two")
-        if len(self._changed) >= STREAMS_MAX:
-            raise Overloaded("too many streams are open; try again later")
-        changed = self._changed[session] = asyncio.Event()
+        stream = _Stream()
+        stream.over = self.closing.is_set()
+        self._streams.setdefault(session, set()).add(stream)
         try:
-            await self._listen(changed, followed, listen, emit)
+            await self._listen(stream, followed, listen, lambda event: _pass_on(event, emit, ready))
         finally:
-            del self._changed[session]
+            rest = self._streams[session] - {stream}
+            if rest:
+                self._streams[session] = rest
+            else:
+                del self._streams[session]
 
     async def _listen(
         self,
-        changed: asyncio.Event,
+        stream: _Stream,
         followed: Callable[[], tuple[str, ...]],
         listen: Listen,
-        emit: Hint,
+        hear: Callable[[Raw], None],
     ) -> None:
-        pause = AGAIN
-        while not self.closing.is_set():
+        pause, changed = AGAIN, stream.changed
+        while not stream.over:
             changed.clear()
-            work = asyncio.ensure_future(listen(_filter(followed()), lambda event: _pass_on(event, emit)))
+            work = asyncio.ensure_future(listen(_filter(followed()), hear))
             try:
-                await _first(work, changed, self.closing)
+                await _first(work, changed)
                 pause = AGAIN if (work.done() and not work.exception()) or changed.is_set() else pause * 2
             except NexusError:
                 pause *= 2
@@ -94,27 +150,23 @@ class Standing:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
             if not changed.is_set():
-                await _pause(min(pause, AGAIN_MAX), changed, self.closing)
+                await _pause(min(pause, AGAIN_MAX), changed)
 
 
-async def _first(work: asyncio.Future[Raw], *events: asyncio.Event) -> None:
-    """Return when `work` ends or one of `events` is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    everything: set[asyncio.Future[Any]] = {work, *waits}
+async def _first(work: asyncio.Future[Raw], event: asyncio.Event) -> None:
+    """Return when `work` ends or `event` is set."""
+    waiting = asyncio.ensure_future(event.wait())
+    everything: set[asyncio.Future[Any]] = {work, waiting}
     try:
         await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for wait in waits:
-            wait.cancel()
+        waiting.cancel()
 
 
-async def _pause(seconds: float, *events: asyncio.Event) -> None:
-    idle: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
-    timer = asyncio.get_running_loop().call_later(seconds, idle.cancel)
-    try:
-        await _first(idle, *events)
-    finally:
-        timer.cancel()
+async def _pause(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _filter(uris: tuple[str, ...]) -> dict[str, Any]:
@@ -124,7 +176,7 @@ def _filter(uris: tuple[str, ...]) -> dict[str, Any]:
     return {**wanted, "resourceSubscriptions": list(uris)} if uris else wanted
 
 
-def _pass_on(event: Raw, emit: Hint) -> None:
+def _pass_on(event: Raw, emit: Hint, ready: Callable[[], object]) -> None:
     """A notification as legacy clients know it: without the tag of the subscription."""
     try:
         parts = members(event)
@@ -136,6 +188,7 @@ def _pass_on(event: Raw, emit: Hint) -> None:
         log.warning("event is not JSON-RPC and was dropped", reason=str(error)[:200])
         return
     if method == ACKNOWLEDGED:
+        ready()
         return
     meta.pop(SUBSCRIPTION, None)
     if meta:

@@ -30,9 +30,10 @@ _STREAM: list[Header] = [
 _COMMENT = b": keep-alive\n\n"
 
 
-def frame(message: bytes) -> bytes:
-    """One server-sent event; line breaks between JSON tokens become further `data:` lines."""
-    return b"event: message\ndata: " + b"\ndata: ".join(message.splitlines()) + b"\n\n"
+def frame(message: bytes, label: bytes = b"") -> bytes:
+    """One server-sent event with the id `label`; line breaks between JSON tokens become further lines."""
+    start = b"id: %b\nevent: message\ndata: " % label if label else b"event: message\ndata: "
+    return start + b"\ndata: ".join(message.splitlines()) + b"\n\n"
 
 
 async def send_body(
@@ -64,6 +65,26 @@ class Outlet(Protocol):
         ...
 
 
+class Recorder(Protocol):
+    """Keeps what is streamed, so that the client can take the stream up again."""
+
+    def head(self) -> bytes:
+        """What goes ahead of all events."""
+        ...
+
+    def add(self, message: bytes) -> bytes:
+        """The id of the event with this message."""
+        ...
+
+    def end(self, *, answered: bool = True) -> None:
+        """Nothing comes any more."""
+        ...
+
+    async def abandoned(self) -> None:
+        """Return when a client that hung up is not expected any more."""
+        ...
+
+
 class Answer:
     """Writes one answer. The task that streams events, if any, is ended by `close`."""
 
@@ -74,10 +95,13 @@ class Answer:
         "_pump",
         "_queue",
         "_ready",
+        "_record",
+        "_room",
         "_send",
         "_timeout",
         "_waiting",
         "dropped",
+        "recorder",
     )
 
     def __init__(self, send: Send, *, keepalive: float = 15.0, timeout: float = 30.0) -> None:
@@ -88,11 +112,22 @@ class Answer:
         self._closing = False
         self._hints: dict[str, bytes] = {}
         self._waiting = 0
+        self._record: Callable[[], Recorder] | None = None
+        self.recorder: Recorder | None = None
         self.dropped = 0
 
     @property
     def streaming(self) -> bool:
         return self._pump is not None
+
+    def record(self, begin: Callable[[], Recorder]) -> None:
+        """Keep what is streamed, if anything is: `begin` is called then."""
+        self._record = begin
+
+    def begin(self) -> None:
+        """Stream from now on, unless it does so, or has ended."""
+        if self._pump is None and not self._closing:
+            self._begin()
 
     def open(self) -> Callable[[bytes, str], None]:
         """Begin to stream before there is an event; returns `hint`."""
@@ -102,9 +137,13 @@ class Answer:
     def _begin(self) -> None:
         self._queue: deque[bytes] = deque()
         self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        if self._record is not None:
+            self.recorder = self._record()
+            self.put(self.recorder.head())
         self._pump = asyncio.create_task(self._stream())
 
-    def event(self, message: bytes) -> None:
+    def event(self, message: bytes, label: bytes = b"") -> None:
         """Stream one JSON-RPC message, unless the answer has ended; never blocks."""
         if self._closing:
             return
@@ -113,28 +152,44 @@ class Answer:
         if len(self._queue) >= QUEUE_MAX or self._waiting + len(message) > WAITING_MAX:
             self.dropped += 1
             return
-        self.deliver(message)
+        self.deliver(message, label)
 
-    def hint(self, message: bytes, about: str) -> None:
+    def hint(self, message: bytes, about: str, label: bytes = b"") -> None:
         """Stream news, in the place of older news `about` the same that no reader has taken yet."""
         older = self._hints.pop(about, None)
         if older is not None:
             self._queue.remove(older)
             self._waiting -= len(older)
         dropped = self.dropped
-        self.event(message)
+        self.event(message, label)
         if not self._closing and self.dropped == dropped:
             self._hints[about] = self._queue[-1]
 
-    def deliver(self, message: bytes) -> None:
-        """Stream what must not be lost, whatever waits before it."""
-        self._put(message)
-        self._ready.set()
+    def deliver(self, message: bytes, label: bytes = b"") -> None:
+        """Stream what must not be lost, whatever waits before it; `label` is the id of its event."""
+        self.put(frame(message, label if self.recorder is None else self.recorder.add(message)))
 
-    def _put(self, message: bytes) -> None:
-        framed = frame(message)
+    def put(self, framed: bytes) -> None:
+        """Stream an event that is framed already."""
         self._queue.append(framed)
         self._waiting += len(framed)
+        self._ready.set()
+
+    async def abandoned(self) -> None:
+        """Return when a client that hung up cannot, or does not, come back for this stream."""
+        if self.recorder is not None:
+            await self.recorder.abandoned()
+
+    async def room(self) -> None:
+        """Wait until the client has read most of what it was sent. Raises `ClientGone` if it does not."""
+        if self._waiting <= WAITING_MAX:
+            return
+        self._room.clear()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._room.wait()
+        except TimeoutError:
+            raise ClientGone from None
 
     async def finish(
         self,
@@ -148,7 +203,8 @@ class Answer:
         if self._pump is None:
             await send_body(self._send, status, message, [_JSON, *headers], linger)
         else:
-            self._put(message)
+            self.deliver(message)
+            self._end(answered=True)
             await self._drain(self._pump)
 
     async def silence(self, status: int = 202) -> None:
@@ -157,16 +213,22 @@ class Answer:
         if self._pump is None:
             await send_body(self._send, status, b"")
         else:
+            self._end(answered=False)
             await self._drain(self._pump)
 
     async def close(self) -> None:
         """Stop streaming, whatever has been sent."""
         self._closing = True
+        self._end(answered=True)
         # The task's cancellation holds its frame and so this object: a cycle, unless it is let go.
         pump, self._pump = self._pump, None
         if pump is not None:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
+
+    def _end(self, *, answered: bool) -> None:
+        if self.recorder is not None:
+            self.recorder.end(answered=answered)
 
     async def _drain(self, pump: asyncio.Task[None]) -> None:
         """Raises `ClientGone` if the client does not take the rest in time; `close` then ends the stream."""
@@ -184,6 +246,7 @@ class Answer:
                 self._queue.clear()
                 self._hints.clear()
                 self._waiting = 0
+                self._room.set()
                 await self._write(framed)
             if self._closing:
                 break
@@ -200,12 +263,16 @@ class Answer:
 
 
 class Watch:
-    """Inside it, the client's going away cancels the work and comes out as `ClientGone`."""
+    """Inside it, the client's going away cancels the work and comes out as `ClientGone`.
 
-    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+    The client has gone for good when `abandoned` has returned.
+    """
 
-    def __init__(self, receive: Receive) -> None:
+    __slots__ = ("_abandoned", "_gone", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive, abandoned: Linger | None = None) -> None:
         self._receive = receive
+        self._abandoned = abandoned
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
 
@@ -231,6 +298,8 @@ class Watch:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        if self._abandoned is not None:
+            await self._abandoned()
         self._gone = True
         if self._task is not None:
             self._task.cancel()

@@ -9,7 +9,7 @@ from msgspec import Raw
 from libs.common.errors import Failure
 from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
-from libs.common.messages import calls, catalog, edges, search
+from libs.common.messages import calls, catalog, edges, search, streams
 from libs.common.trace import Trace
 from services.connector.lease import Owner
 from services.edge.gateway import Note
@@ -100,6 +100,11 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "EdgeGone": (edges.News, edges.EdgeGone("e1")),
     "SessionEnded": (edges.News, edges.SessionEnded("e1", "5e55", DEADLINE)),
     "Heard": (edges.Heard, edges.Heard("e2", "5e55")),
+    "StreamAsked": (streams.Held, streams.StreamAsked("5e55-e1-2a", leave=True)),
+    "Kept": (
+        streams.Kept,
+        streams.Kept(3, (Raw(b'{"jsonrpc":"2.0","id":7,"result":{}}'),), (Raw(b"7"),), last=True),
+    ),
     "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),
     "Event": (
         calls.Frame,

@@ -24,7 +24,10 @@ def listing() -> dict[str, str]:
         "call": subjects.call("git"),
         "worker": subjects.worker("w1"),
         "edge": subjects.edge("c1"),
+        "held": subjects.held("c1"),
         "stream": subjects.stream("s1"),
+        "events": subjects.EVENTS,
+        "event stream": subjects.EVENT_STREAM,
         "inbox": subjects.inbox("edge", "c1"),
         "forwarded": subjects.forwarded("_INBOX_router.r1", "_INBOX_edge.c1.2a"),
         "facts": subjects.FACTS,
@@ -53,7 +56,7 @@ def test_every_constant_is_in_the_listing() -> None:
 
 @pytest.mark.parametrize("text", ["", "a b", "a.b", "*", ">", "a\n", "x" * 65, "-a", "ä"])
 def test_text_that_could_be_more_than_one_token_is_no_subject(text: str) -> None:
-    for build in (subjects.call, subjects.worker, subjects.stream, subjects.edge):
+    for build in (subjects.call, subjects.worker, subjects.stream, subjects.edge, subjects.held):
         with pytest.raises(ValueError, match="not a"):
             build(text)
     with pytest.raises(ValueError, match="not a minted id"):

@@ -21,6 +21,7 @@ from services.edge.app import create_app
 from services.edge.auth.resource import Resources
 from services.edge.flights import Flights
 from services.edge.gateway import Anonymous, Identify, Visit
+from services.edge.journal import Journals
 from services.edge.questions import Questions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -153,6 +154,7 @@ def connect(url: str) -> httpx.AsyncClient:
 @asynccontextmanager
 async def running(
     keys: Keyring | None = None,
+    journals: Journals | None = None,
     identify: Identify | None = None,
     resources: Resources | None = None,
     **changed: Any,
@@ -169,6 +171,7 @@ async def running(
         flights,
         questions,
         standing,
+        journals=journals,
         identify=identify or ByHeader(),
         resources=resources,
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = dict(flag.partition("=")[::2] for flag in sys.argv[1:])
-TOOLS = ["echo", "wait", "crash", "big", "flood", "pid", "odd", "env"]
+TOOLS = ["echo", "steps", "wait", "crash", "big", "flood", "pid", "odd", "env"]
 ODD = Path(__file__).with_name("odd.json")
 waiting: dict[int, threading.Event] = {}
 lock = threading.Lock()
@@ -54,6 +54,17 @@ def wait(number: int, arguments: dict[str, Any]) -> None:
     send(number, text("waited"))
 
 
+def steps(number: int, token: object, arguments: dict[str, Any]) -> None:
+    """Tell of each step, and answer when as many files exist as were named."""
+    for step in range(1, arguments["count"] + 1):
+        params = {"progressToken": token, "progress": step}
+        write(json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
+    note("stepped", arguments.get("tag"))
+    while "until" in arguments and not Path(arguments["until"]).exists():
+        time.sleep(0.01)
+    send(number, text("stepped"))
+
+
 def big(number: int, size: int) -> None:
     with lock:
         sys.stdout.write(f'{{"jsonrpc":"2.0","id":{number},"result":{{"content":[{{"type":"text","text":"')
@@ -63,8 +74,10 @@ def big(number: int, size: int) -> None:
         sys.stdout.flush()
 
 
-def run(number: int, name: str, arguments: dict[str, Any]) -> None:
+def run(number: int, name: str, arguments: dict[str, Any], token: object) -> None:
     match name:
+        case "steps":
+            steps(number, token, arguments)
         case "wait":
             wait(number, arguments)
         case "crash":
@@ -100,7 +113,8 @@ def answer(number: int, method: str, params: dict[str, Any]) -> None:
             send(number, json.dumps({"tools": tools()}))
         case "tools/call":
             waiting[number] = threading.Event()
-            call = (number, params["name"], params.get("arguments", {}))
+            token = params.get("_meta", {}).get("progressToken")
+            call = (number, params["name"], params.get("arguments", {}), token)
             threading.Thread(target=run, args=call, daemon=True).start()
         case _:
             error = {"code": -32601, "message": f"unknown: {method}"}

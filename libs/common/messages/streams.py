@@ -1,0 +1,32 @@
+"""The conversation about streams of legacy clients: what was sent on one, what is asked of its holder."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+
+class Kept(Struct, frozen=True, omit_defaults=True):
+    """JSON-RPC messages of one stream in their order: one message of the stream `EVENTS`."""
+
+    first: int
+    """The number of the first of them; the first of a stream is 1."""
+    events: tuple[Raw, ...] = ()
+    requests: tuple[Raw, ...] = ()
+    """The JSON of the ids that the stream is to answer; none if it ended without an answer on purpose."""
+    last: bool = False
+    """Nothing comes after these."""
+
+
+class StreamAsked(Struct, frozen=True, omit_defaults=True, tag="asked", tag_field="t"):
+    """Its client is back, at another replica perhaps: keep at once what is not kept yet.
+
+    Answered with `1` if the stream goes on, `0` if it is over or unknown.
+    """
+
+    stream: str
+    leave: bool = False
+    """The client has a new stream for this; nothing more needs to be kept of the old one."""
+
+
+Held = StreamAsked
+"""What is asked of the edge that holds a stream."""

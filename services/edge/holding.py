@@ -1,0 +1,31 @@
+"""What other replicas ask of this one, because it holds a client's stream."""
+
+from __future__ import annotations
+
+import structlog
+from msgspec.json import Decoder
+from nats.aio.msg import Msg
+
+from libs.common.codec import UNREADABLE, decoder
+from libs.common.connection import Handler
+from libs.common.messages.streams import Held
+from services.edge.journal import Journals
+
+log = structlog.get_logger("edge")
+
+_held: Decoder[Held] = decoder(Held)
+
+
+def holding(journals: Journals) -> Handler:
+    """Answers what arrives on `subjects.held`."""
+
+    async def on_held(msg: Msg) -> None:
+        try:
+            asked = _held.decode(msg.data)
+        except UNREADABLE as error:
+            log.warning("unreadable question about a stream", error=str(error))
+            return
+        goes_on = await journals.asked(asked.stream, leave=asked.leave)
+        await msg.respond(b"1" if goes_on else b"0")
+
+    return on_held
