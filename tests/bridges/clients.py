@@ -273,4 +273,4 @@ async def at_once(call: Callable[[str], Coroutine[Any, Any, None]]) -> None:
     with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
             for number in range(CALLERS):
-                group.start_soon(call, f"caller {number}")
+                group.start_soon(call, f"caller-{number}")

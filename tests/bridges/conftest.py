@@ -15,14 +15,15 @@ from tests.conformance.fleet import Fleet, Way
 from tests.conformance.proxy import Proxy
 from tests.system.wire import LEGACY, Message, http
 
-SERVERS = {
+APART = ("cancelled", "left")
+"""Servers with a pipe for tests that leave it in doubt."""
+SERVERS: dict[str, Way] = {
     "modern-stdio": Way("stdio", "modern"),
     "modern-http": Way("http", "modern"),
     "legacy-stdio": Way("stdio", "legacy"),
     "legacy-http": Way("http", "legacy"),
     "legacy-sse": Way("sse", "legacy"),
-    "cancelled-stdio": Way("stdio", "legacy"),
-    "cancelled-sse": Way("sse", "legacy"),
+    **{f"{name}-{way}": Way(way, "legacy") for name in APART for way in ("stdio", "sse")},
 }
 
 
@@ -33,14 +34,23 @@ class Bridge:
     proxy: Proxy
     http: httpx.AsyncClient
 
+    @property
+    def everything(self) -> str:
+        """Where all servers are one."""
+        return f"http://127.0.0.1:{self.proxy.port}/mcp"
+
     def url(self, cell: Cell) -> str:
-        return f"http://127.0.0.1:{self.proxy.port}/mcp/{cell.server}"
+        return f"{self.everything}/{cell.server}"
 
     async def client(self, cell: Cell, version: str = LEGACY, /, **capabilities: Message) -> Caller:
         """A client of the cell's era that declares these capabilities; of the older one, in a session."""
+        return await self.at(self.url(cell), cell, version, **capabilities)
+
+    async def at(self, url: str, cell: Cell, version: str = LEGACY, /, **capabilities: Message) -> Caller:
+        """The same at another path."""
         if cell.modern:
-            return ModernCaller(self.http, self.url(cell), capabilities)
-        caller = LegacyCaller(self.http, self.url(cell), capabilities, version)
+            return ModernCaller(self.http, url, capabilities)
+        caller = LegacyCaller(self.http, url, capabilities, version)
         await caller.begin()
         return caller
 
@@ -52,7 +62,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="package")
 async def bridge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bridge]:
-    assert {each.server for cell in CELLS for each in (cell, cell.cancelled)} == set(SERVERS)
+    assert {cell.beside(name).server for cell in CELLS for name in ("", *APART)} == set(SERVERS)
     async with (
         Fleet(tmp_path_factory.mktemp("fleet"), SERVERS) as fleet,
         Proxy(fleet.edges, free_port()) as proxy,

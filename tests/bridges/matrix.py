@@ -60,7 +60,7 @@ class Cell:
 
     pair: str
     transport: str
-    apart: bool = False
+    apart: str = ""
 
     def __str__(self) -> str:
         return f"{self.pair}-{self.transport}"
@@ -74,13 +74,12 @@ class Cell:
     def server(self) -> str:
         """The name of the fixture behind the gateway."""
         if self.apart and not self.certain:
-            return f"cancelled-{self.transport}"
+            return f"{self.apart}-{self.transport}"
         return f"{'modern' if self.pair[1] == 'M' else 'legacy'}-{self.transport}"
 
-    @property
-    def cancelled(self) -> Cell:
+    def beside(self, name: str) -> Cell:
         """The same with a server apart: on a pipe a cancelled call leaves questions in doubt for a minute."""
-        return replace(self, apart=True)
+        return replace(self, apart=name)
 
     @property
     def certain(self) -> bool:

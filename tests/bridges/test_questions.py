@@ -247,7 +247,7 @@ async def test_an_error_that_wants_a_page_opened_passes_between_sessions(bridge:
 async def test_a_call_is_cancelled_at_the_server_while_its_client_is_asked(
     bridge: Bridge, cell: Cell
 ) -> None:
-    client = await bridge.client(cell.cancelled, **OFFERED)
+    client = await bridge.client(cell.beside("left"), **OFFERED)
     asked = anyio.Event()
 
     async def cancel() -> None:
@@ -264,5 +264,5 @@ async def test_a_call_is_cancelled_at_the_server_while_its_client_is_asked(
             given = Given(number=9, reply=never)
             outcome = await client.call("probe_ask", given, kind="elicitation", token=token)
     assert outcome.message is None
-    other = await bridge.client(cell.cancelled)
+    other = await bridge.client(cell.beside("left"))
     assert token in (await other.call("probe_until", state="cancelled", tokens=[token])).said

@@ -49,7 +49,7 @@ async def test_ten_of_twenty_modern_callers_hang_up_and_only_their_calls_are_can
     scopes = {name: anyio.CancelScope() for name in names}
 
     async def call(name: str) -> None:
-        client = await bridge.client(cell.cancelled)
+        client = await bridge.client(cell.beside("cancelled"))
         with scopes[name]:
             await client.call("probe_wait", token=name)
 
@@ -66,7 +66,7 @@ async def test_ten_of_twenty_legacy_callers_cancel_and_only_their_calls_are_canc
 ) -> None:
     """All of them use the same id; the notification comes to another replica half of the time."""
     names = [f"{cell} {number}" for number in range(CALLERS)]
-    clients = {name: await bridge.client(cell.cancelled) for name in names}
+    clients = {name: await bridge.client(cell.beside("cancelled")) for name in names}
     ended: dict[str, Outcome] = {}
 
     async def call(name: str) -> None:
@@ -90,7 +90,7 @@ async def test_ten_of_twenty_legacy_callers_cancel_and_only_their_calls_are_canc
 
 async def check_cancelled(bridge: Bridge, cell: Cell, names: list[str], cancel: Any) -> None:
     """Every other call is cancelled, and the server hears of exactly these."""
-    other = await bridge.client(cell.cancelled)
+    other = await bridge.client(cell.beside("cancelled"))
     assert set((await other.call("probe_until", state="waiting", tokens=names)).said) >= set(names)
     for name in names[::2]:
         done = cancel(name)
@@ -102,7 +102,7 @@ async def check_cancelled(bridge: Bridge, cell: Cell, names: list[str], cancel: 
 
 async def end_all(bridge: Bridge, cell: Cell, clients: dict[str, Any]) -> None:
     """Hanging up is no way to cancel with a session: the calls still run, and are cancelled by name."""
-    other = await bridge.client(cell.cancelled)
+    other = await bridge.client(cell.beside("cancelled"))
     heard = (await other.call("probe_until", state="cancelled", tokens=[])).said
     assert not clients.keys() & set(heard)
     for client in clients.values():
