@@ -127,6 +127,12 @@ def log(number: int, arguments: dict[str, Any]) -> str:
 
 
 def garbage(number: int, arguments: dict[str, Any]) -> str:
+    if "raw" in arguments:
+        line = arguments["raw"].replace("ID", str(number)).replace("MUCH", "x" * arguments.get("much", 0))
+        with lock:
+            sys.stdout.buffer.write(line.encode("latin-1") + b"\n")
+            sys.stdout.buffer.flush()
+        raise SystemExit
     for _ in range(arguments["lines"]):
         write("Listening on port 3000...")
     send(id=999_999, result={})

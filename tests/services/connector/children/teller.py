@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 TAG = "io.modelcontextprotocol/subscriptionId"
-TOOLS = ("tell", "streams", "crash")
+TOOLS = ("tell", "streams", "crash", "job")
 streams: dict[int, dict[str, Any]] = {}
 opened: list[dict[str, Any]] = []
 
@@ -45,7 +45,8 @@ def use(name: str, arguments: dict[str, Any]) -> str:
 def answer(number: int, method: str, params: dict[str, Any]) -> None:
     match method:
         case "server/discover":
-            capabilities = {"tools": {"listChanged": True}, "resources": {"subscribe": True}}
+            capabilities: dict[str, Any] = {"tools": {"listChanged": True}, "resources": {"subscribe": True}}
+            capabilities["extensions"] = {"io.modelcontextprotocol/tasks": {}}
             send(id=number, result={"supportedVersions": ["2026-07-28"], "capabilities": capabilities})
         case "tools/list":
             send(
@@ -55,6 +56,9 @@ def answer(number: int, method: str, params: dict[str, Any]) -> None:
         case "subscriptions/listen":
             listen(number, params["notifications"])
         case "tools/call":
+            if params["name"] == "job":
+                send(id=number, result={"resultType": "task", "taskId": "job-1", "status": "working"})
+                return
             text = use(params["name"], params.get("arguments", {}))
             send(id=number, result={"content": [{"type": "text", "text": text}], "resultType": "complete"})
         case _:
