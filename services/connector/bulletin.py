@@ -18,9 +18,10 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from libs.common import codec
-from libs.common.errors import InvalidParams, Overloaded
+from libs.common.errors import Overloaded
 from libs.common.messages.calls import EMPTY
 from services.connector.session import EventSink, Params
+from services.connector.wishes import Filter, Interest, wanted_by, within
 
 log = structlog.get_logger("bulletin")
 
@@ -28,8 +29,6 @@ LISTENERS_MAX = 2000
 """Listeners of one session; the next one is refused."""
 FOLLOWED_MAX = 5000
 """Resources and tasks that all of them together may follow: they travel in one message."""
-NAMES_MAX = 100
-"""Resources that one listener may follow, and tasks."""
 WAITING_MAX = 256
 """News that wait for a slow listener; then the oldest is dropped."""
 PATIENCE = 10.0
@@ -44,30 +43,11 @@ LISTS = {
 }
 
 
-class Filter(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What a listener wants to hear."""
-
-    tools_list_changed: bool = False
-    prompts_list_changed: bool = False
-    resources_list_changed: bool = False
-    resource_subscriptions: tuple[str, ...] = ()
-    task_ids: tuple[str, ...] = ()
-
-
-class Interest(Struct, frozen=True):
-    """What all listeners together follow; every change of it has a new number."""
-
-    number: int = 0
-    uris: frozenset[str] = frozenset()
-    tasks: frozenset[str] = frozenset()
-
-
 class _About(Struct, rename="camel"):
     uri: str = ""
     task_id: str = ""
 
 
-_filter: Decoder[Filter] = codec.decoder(Filter)
 _about: Decoder[_About] = codec.decoder(_About)
 
 
@@ -123,7 +103,7 @@ class Bulletin:
 
         `flushed` returns when what was told has left: a listener is told no faster than it takes it.
         """
-        listener = self._admit(_wanted(params))
+        listener = self._admit(wanted_by(params))
         self._last = number = self._last + 1
         self._listeners[number] = listener
         self._count(listener, 1)
@@ -229,26 +209,8 @@ class Bulletin:
             return (each for each in among if getattr(each.wanted, LISTS[method]))
         if method == TASK:
             return (each for each in among if name in each.tasks)
-        followed = {each for each in self._uris if _within(name, each)}
+        followed = {each for each in self._uris if within(name, each)}
         return (each for each in among if not each.uris.isdisjoint(followed))
-
-
-def _within(uri: str, followed: str) -> bool:
-    """Whether news of `uri` are for who follows `followed`: the same, or a part of it."""
-    if not followed or not uri.startswith(followed):
-        return False
-    rest = uri[len(followed) :]
-    return not rest or followed[-1] in "/?#" or rest[0] in "/?#"
-
-
-def _wanted(params: Params) -> Filter:
-    try:
-        wanted = _filter.decode(params.get("notifications", Raw(b"null")))
-    except DecodeError as error:
-        raise InvalidParams(f'"notifications" must say what to listen to: {error}') from None
-    if len(wanted.resource_subscriptions) > NAMES_MAX or len(wanted.task_ids) > NAMES_MAX:
-        raise InvalidParams(f"at most {NAMES_MAX} resources and tasks can be followed by one stream")
-    return wanted
 
 
 def _notice(method: str, params: Params) -> Raw:

@@ -20,9 +20,10 @@ from msgspec.json import Decoder
 from libs.common import codec
 from libs.common.errors import NexusError
 from libs.common.messages.calls import Client
-from services.connector.bulletin import LISTS, Bulletin, Filter, Interest
+from services.connector.bulletin import LISTS, Bulletin
 from services.connector.session import Notice, Opened, Session
 from services.connector.subscribed import subscribe
+from services.connector.wishes import Filter, Interest
 
 log = structlog.get_logger("changes")
 
