@@ -256,7 +256,9 @@ async def _messages(response: httpx.Response) -> AsyncIterator[Message]:
         if line.startswith("data:"):
             data.append(line.removeprefix("data:").strip())
         elif not line and data:
-            yield json.loads("".join(data))
+            # An event without data says only where to go on after a break.
+            if text := "".join(data):
+                yield json.loads(text)
             data = []
 
 
