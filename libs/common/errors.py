@@ -23,7 +23,9 @@ NexusError                       code, HTTP status, whether the call was execute
 │   ├── Overloaded               a bound was reached
 │   ├── Draining                 this worker is going away
 │   ├── ScopeRefused             the token lacks a scope the operation needs, 403
-│   └── BusUnavailable           the gateway has lost its bus, 503
+│   ├── BusUnavailable           the gateway has lost its bus, 503
+│   └── RateLimited              too many calls of a server, a tool or a group
+│       └── TooManyRequests      too many of this caller, or of all together, 429
 ├── Lost                         executed: unknown
 │   ├── WorkerLost               no beat for too long
 │   ├── DownstreamLost           the session died while the call ran
@@ -187,6 +189,16 @@ class ScopeRefused(Refused):
 
     code = -31008
     http = 403
+
+
+class RateLimited(Refused):
+    """A limit is used up; `data` has `scope`, `limit`, `interval_ms` and `retry_after_ms`."""
+
+    code = -31007
+
+
+class TooManyRequests(RateLimited):
+    http = 429
 
 
 class Lost(NexusError):

@@ -110,7 +110,9 @@ _GRANTS = {
     + _keeps_events()
     + _reads(subjects.CATALOG)
     + _reads(subjects.SERVERS),
-    "router": Grant((_CALLS, subjects.SEARCH, _WORKERS), (subjects.REQUEST,))
+    "router": Grant(
+        (_CALLS, subjects.SEARCH, _WORKERS, subjects.ROUTERS), (subjects.REQUEST, subjects.ROUTERS)
+    )
     + _ANSWERS
     + _reads(subjects.CATALOG)
     + _reads(subjects.SERVERS),

@@ -20,6 +20,8 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     tier: Tier = "anonymous"
     client: str = ""
     """The client's id, where clients are identified."""
+    address: str = ""
+    """Where the request came from, where limits need it; no part of the identity."""
 
     @property
     def key(self) -> str:

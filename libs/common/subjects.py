@@ -15,6 +15,8 @@ CANCEL = "nexus.v1.cancel"
 """Edge to all edges: a legacy client's `notifications/cancelled`, which any replica may receive."""
 EDGES = "nexus.v1.edges"
 """Edge to all edges: who is there, and which sessions have ended."""
+ROUTERS = "nexus.v1.routers"
+"""Router to all routers: that it lives, so that each knows its share of a limit."""
 FACTS = "nexus.v1.fact.>"
 FACT_STREAM = "FACTS"
 

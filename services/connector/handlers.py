@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Raw
@@ -11,7 +13,8 @@ from msgspec.structs import replace
 
 from libs.common import rpc
 from libs.common.codec import UNREADABLE, members, raw
-from libs.common.errors import InvalidParams
+from libs.common.crowd import PAUSE, Crowd
+from libs.common.errors import InvalidParams, RateLimited
 from libs.common.messages.calls import EMPTY, Call, HoldCall
 from libs.common.trace import NONE
 from services.connector import logs, parking
@@ -28,14 +31,24 @@ LISTEN = "subscriptions/listen"
 class Calls:
     """Runs calls on the sessions of a pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, most: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`most` is how many calls a server takes at the same time, where that is limited."""
         self._pool = pool
         self._parking = Parking(pool.worker)
+        self._most = most
+        self._crowd = Crowd()
 
     async def handle(self, call: Call | HoldCall, job: rpc.Job) -> Raw:
         """The raw result of one call; arguments that miss the tool's schema are answered here."""
         if isinstance(call, HoldCall):
             return self._parking.hold(call)
+        most = self._most.get(call.server)
+        if most is None or call.method == LISTEN:
+            return await self._handle(call, job)
+        with self._crowd.inside(call.server, most, partial(_full, most)):
+            return await self._handle(call, job)
+
+    async def _handle(self, call: Call, job: rpc.Job) -> Raw:
         params = _params(call)
         if parking.resumes(params):
             return await self._parking.resume(call, params, job)
@@ -67,6 +80,15 @@ class Calls:
     async def close(self) -> None:
         """Give up what waits for a client: its answer could no longer come here."""
         await self._parking.close()
+
+
+def _full(most: int) -> RateLimited:
+    return RateLimited(
+        f"{most} calls of this server are under way, and no more may be; try again when one has ended",
+        scope="server/in-flight",
+        limit=most,
+        retry_after_ms=PAUSE,
+    )
 
 
 def _work(live: Live, call: Call, params: Params) -> Work:

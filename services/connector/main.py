@@ -32,7 +32,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     pool = Pool(Bucket(bus, subjects.SERVERS, owner=True), context.worker)
     leases = Bucket(bus, subjects.LEASES, owner=True)
     owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
-    answering = Calls(pool)
+    answering = Calls(pool, _most(config))
     calls: rpc.Server[Order] = rpc.Server(bus, context.worker, decoder(Order), answering.handle)
     await calls.start()
     async with Facts(context.nats_url, context.role) as facts, snapshots(owners):
@@ -71,3 +71,9 @@ def connector(config: Config) -> Connect:
         return await detect.connect(server, on_notice, rules=config.mcp.headers, on_question=on_question)
 
     return connect
+
+
+def _most(config: Config) -> dict[str, int]:
+    """Calls at the same time, of the servers where that is limited."""
+    rates = {name: server.rate_limits for name, server in config.mcp.servers.items() if config.limited}
+    return {name: each.max_in_flight for name, each in rates.items() if each and each.max_in_flight}

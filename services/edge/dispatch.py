@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import structlog
 from msgspec import Raw
+from msgspec.structs import replace
 
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
@@ -68,6 +69,7 @@ class Dispatch:
 
     async def _again(self, message: Request, on_event: OnEvent | None, error: NexusError) -> Raw:
         server = _server(message)
+        message = _marked(message)
         until = min(time.time() + COMEBACK, message.deadline)
         while _nobody(error) and time.time() + PAUSE < until and self._returning(server):
             await self._change()
@@ -114,6 +116,11 @@ def _repeatable(message: Request, error: NexusError) -> NexusError:
         # A router said so. Where there was none, nothing is known of the worker.
         raise WorkerLost("the worker that held this call is gone") from error
     return error
+
+
+def _marked(message: Request) -> Request:
+    """The message as a repetition, which limits do not count."""
+    return message if isinstance(message, HoldCall) else replace(message, again=True)
 
 
 def _bound(message: Request) -> bool:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from libs.common.errors import Failure, NexusError, WorkerLost
 from services.edge.auth.refusal import AuthRefused
@@ -88,7 +89,8 @@ class Endpoint:
             settings.allowed_origins,
             settings.cors,
         )
-        exchange.principal = await self._identify(self._visit(exchange))
+        principal = await self._identify(self._visit(exchange))
+        exchange.principal = replace(principal, address=exchange.address) if settings.limited else principal
         era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
         await era.serve(exchange)
 

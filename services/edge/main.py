@@ -33,8 +33,10 @@ from services.edge.app import create_app, create_health
 from services.edge.auth.keys import fetch_keys
 from services.edge.auth.setup import authentication, resources
 from services.edge.browsers import Cors
+from services.edge.crowded import Crowded
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
+from services.edge.gateway import Gateway
 from services.edge.holding import holding
 from services.edge.journal import Journals
 from services.edge.listeners import serving
@@ -79,7 +81,7 @@ async def build(context: Context) -> AsyncIterator[None]:
         await bus.settled()
         dispatch = Dispatch(bus, client, fleet)
         app = create_app(
-            dispatch,
+            _gateway(dispatch, config),
             state,
             settings := _settings(config),
             keys,
@@ -96,6 +98,13 @@ async def build(context: Context) -> AsyncIterator[None]:
                 yield
             finally:
                 standing.close()
+
+
+def _gateway(dispatch: Dispatch, config: Config) -> Gateway:
+    limits = config.server.rate_limits
+    users = limits.per_user if limits is not None and limits.enabled else None
+    most = users.max_in_flight if users is not None else None
+    return dispatch if most is None else Crowded(dispatch, most)
 
 
 def _cancels(flights: Flights) -> Handler:
@@ -167,6 +176,7 @@ def _settings(config: Config) -> Settings:
             server.client_ip.x_forwarded_for_trusted_hops,
         ),
         ready_servers=server.oauth is None and not server.api_keys.enabled,
+        limited=config.limited,
         health_path=server.health.path if server.health.enabled else None,
     )
 

@@ -50,6 +50,17 @@ class _Notice(Struct):
     jsonrpc: str = "2.0"
 
 
+class _Limit(Struct):
+    """The `data` of a limit that refused."""
+
+    limit: int
+    retry_after_ms: int
+    interval_ms: int = 0
+
+
+_limit: Decoder[_Limit] = decoder(_Limit)
+
+
 def result_bytes(request_id: Raw, result: Raw) -> bytes:
     """A JSON-RPC response."""
     return encode(_Reply(request_id, result))
@@ -87,8 +98,26 @@ def error_headers(error: NexusError) -> list[Header]:
     headers: list[Header] = []
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.data["allow"]).encode()))
-    if error.failure().http == 503:
+    failure = error.failure()
+    if failure.http == 503:
         headers.append((b"retry-after", RETRY_AFTER))
+    if failure.http == 429:
+        headers += _limit_headers(_limit.decode(failure.data))
+    return headers
+
+
+def _limit_headers(limit: _Limit) -> list[Header]:
+    """RFC 6585 §4 and the fields that draft-ietf-httpapi-ratelimit-headers began with; whole seconds."""
+    wait = b"%d" % max(1, -(-limit.retry_after_ms // 1000))
+    headers = [
+        (b"retry-after", wait),
+        (b"ratelimit-limit", b"%d" % limit.limit),
+        (b"ratelimit-remaining", b"0"),
+        (b"ratelimit-reset", wait),
+    ]
+    if limit.interval_ms:
+        policy = b"%d;w=%d" % (limit.limit, -(-limit.interval_ms // 1000))
+        headers.append((b"ratelimit-policy", policy))
     return headers
 
 

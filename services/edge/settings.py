@@ -53,6 +53,8 @@ class Settings:
     """Between two signs of life on a silent event stream."""
     write_timeout: float = 30.0
     """For a client to take the rest of its answer."""
+    limited: bool = False
+    """Whether limits look at where a request came from."""
     health_path: str | None = "/health"
     ready_path: str | None = "/ready"
     ready_servers: bool = True

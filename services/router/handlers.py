@@ -1,7 +1,8 @@
-"""What the router answers: decide, place, forward. It never looks into a payload."""
+"""What the router answers: decide, count, place, forward. It never looks into a payload."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 
@@ -19,6 +20,7 @@ from libs.common.errors import (
     BusUnavailable,
     InvalidRequest,
     NexusError,
+    Overloaded,
     Refused,
     ScopeRefused,
     ServerUnavailable,
@@ -37,8 +39,12 @@ from libs.common.messages.calls import (
     SearchTools,
 )
 from libs.common.policy import Policy
+from services.router.meter import Meter
 from services.router.names import Names
 from services.router.placement import Placement
+
+WAITING_MAX = 4096
+"""Requests that wait for the storage of limits at the same time."""
 
 log = structlog.get_logger("router")
 
@@ -49,18 +55,53 @@ class Router:
     """Stateless between messages; what it knows comes from the catalog and the live workers."""
 
     def __init__(
-        self, bus: Bus, fleet: Fleet, names: Names, policy: Policy, sharings: Mapping[str, Sharing]
+        self,
+        bus: Bus,
+        fleet: Fleet,
+        names: Names,
+        policy: Policy,
+        sharings: Mapping[str, Sharing],
+        meter: Meter | None = None,
     ) -> None:
         self._policy = policy
         self._bus = bus
         self._names = names
         self._placement = Placement(fleet, sharings)
+        self._meter = meter
         self._configured = frozenset(fleet.configured)
+        self._waiting: set[asyncio.Task[None]] = set()
 
     async def on_request(self, msg: Msg) -> None:
-        """Forward one request, to be answered where it came from, or answer it with a refusal."""
+        """Forward one request, to be answered where it came from, or answer it with a refusal.
+
+        What has to wait for the storage of limits does so in a task: nothing else would arrive meanwhile.
+        """
+        if self._meter is None or not self._meter.waits:
+            await self._handle(msg)
+        elif len(self._waiting) < WAITING_MAX:
+            task = asyncio.create_task(self._handle(msg))
+            self._waiting.add(task)
+            task.add_done_callback(self._waited)
+        else:
+            full = Overloaded(f"{WAITING_MAX} requests wait for their limits to be checked; try again")
+            await rpc.respond(self._bus, msg.reply, full)
+
+    async def drained(self) -> None:
+        """Return when no request waits any more; none does for longer than the storage may take."""
+        while self._waiting:
+            await asyncio.wait(self._waiting)
+
+    def _waited(self, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("request lost", exc_info=error)
+
+    async def _handle(self, msg: Msg) -> None:
         try:
-            subject, message = self.route(_request.decode(msg.data))
+            request = _request.decode(msg.data)
+            if self._meter is not None:
+                await self._meter.count(request)
+            subject, message = self.route(request)
             reply = subjects.forwarded(self._bus.inbox, msg.reply)
             await self._bus.publish(subject, encode(message), reply)
         except UNREADABLE as error:

@@ -9,14 +9,16 @@ from msgspec import Raw
 from libs.common.errors import Failure
 from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
-from libs.common.messages import calls, catalog, edges, search, streams
+from libs.common.messages import calls, catalog, edges, routers, search, streams
 from libs.common.trace import Trace
 from services.connector.lease import Owner
 from services.edge.gateway import Note
 from services.edge.sessions import Session
 from services.edge.state import Tombstone
 
-PRINCIPAL = Principal("ann", "https://login.example", ("dev", "ops"), ("read",), "premium", "ide-7")
+PRINCIPAL = Principal(
+    "ann", "https://login.example", ("dev", "ops"), ("read",), "premium", "ide-7", "2001:db8::7"
+)
 CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
 DEADLINE = 1800000000.25
@@ -64,7 +66,15 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "ExecuteTool": (
         calls.Request,
         calls.ExecuteTool(
-            "git__log", DEADLINE, PARAMS, PRINCIPAL, CLIENT, progress=True, worker="w1", trace=TRACE
+            "git__log",
+            DEADLINE,
+            PARAMS,
+            PRINCIPAL,
+            CLIENT,
+            progress=True,
+            worker="w1",
+            trace=TRACE,
+            again=True,
         ),
     ),
     "CallServer": (
@@ -80,14 +90,20 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             worker="w1",
             trace=TRACE,
             tool="log",
+            again=True,
         ),
     ),
     "NotifyServer": (
         calls.Request,
-        calls.NotifyServer("git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL),
+        calls.NotifyServer(
+            "git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL, again=True
+        ),
+    ),
+    "SearchTools": (
+        calls.Request,
+        calls.SearchTools(DEADLINE, "commits", ("git", "log"), 5, PRINCIPAL, again=True),
     ),
     "HoldCall": (calls.Request, calls.HoldCall("w1", DEADLINE, Raw(b'"held-1"'), PRINCIPAL, True)),
-    "SearchTools": (calls.Request, calls.SearchTools(DEADLINE, "commits", ("git", "log"), 5, PRINCIPAL)),
     "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL)),
     "Call": (calls.Call, CALL),
     "CancelCall": (calls.CancelCall, calls.CancelCall("c1-2a", "the client left")),
@@ -105,6 +121,7 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
         streams.Kept,
         streams.Kept(3, (Raw(b'{"jsonrpc":"2.0","id":7,"result":{}}'),), (Raw(b"7"),), last=True),
     ),
+    "RouterAlive": (routers.RouterAlive, routers.RouterAlive("router-1", leaving=True)),
     "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),
     "Event": (
         calls.Frame,

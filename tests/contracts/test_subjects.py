@@ -21,6 +21,7 @@ def listing() -> dict[str, str]:
         "search": subjects.SEARCH,
         "cancel": subjects.CANCEL,
         "edges": subjects.EDGES,
+        "routers": subjects.ROUTERS,
         "call": subjects.call("git"),
         "worker": subjects.worker("w1"),
         "edge": subjects.edge("c1"),

@@ -1,5 +1,15 @@
 """The configuration: one TOML file, read once, checked as a whole."""
 
+from libs.common.config.limits import (
+    OnStorageError,
+    PerUser,
+    Rate,
+    RateLimits,
+    Rates,
+    ServerRates,
+    Storage,
+    StorageTls,
+)
 from libs.common.config.loading import load
 from libs.common.config.model import (
     Auth,
@@ -29,12 +39,20 @@ __all__ = [
     "InsertHeader",
     "Mcp",
     "Nats",
+    "OnStorageError",
+    "PerUser",
+    "Rate",
+    "RateLimits",
+    "Rates",
     "Seal",
     "Server",
+    "ServerRates",
     "ServerTls",
     "Sharing",
     "StderrFile",
     "StdioServer",
+    "Storage",
+    "StorageTls",
     "load",
     "parse_address",
 ]

@@ -23,10 +23,10 @@ def _keys(model: type[Table], prefix: str) -> Iterator[str]:
         if (prefix, name) == ("mcp.servers.*.", "name"):
             continue
         alias = field.validation_alias
-        names = alias.choices if isinstance(alias, AliasChoices) else [name]
+        names = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
         for key in names:
             yield f"{prefix}{key}"
-        yield from _below(field.annotation, f"{prefix}{name}.")
+        yield from _below(field.annotation, f"{prefix}{names[0]}.")
 
 
 def _below(annotation: Any, prefix: str) -> Iterator[str]:

@@ -16,6 +16,8 @@ from libs.common.config.interpolate import interpolate
 from libs.common.config.model import Config
 from libs.common.config.refused import refuse_keys
 from libs.common.config.report import Mistake, render
+from libs.common.config.together import check_limits
+from libs.common.config.variables import overlay
 from libs.common.errors import ConfigError
 
 
@@ -27,8 +29,9 @@ def load(path: Path, *, env: Mapping[str, str] = os.environ, secrets: bool = Tru
     """
     document, refused = refuse_keys(_parse(path))
     resolved, unset = interpolate(document, env, secrets=secrets)
+    resolved, unfit = overlay(resolved, env)
     config, wrong = _validate(document, resolved, secrets)
-    mistakes = [*refused, *unset, *check_document(resolved)]
+    mistakes = [*refused, *unset, *unfit, *check_document(resolved), *check_limits(resolved)]
     said = {mistake.key for mistake in mistakes}
     beside = {mistake.key[:-1] for mistake in refused}
     for mistake in wrong:

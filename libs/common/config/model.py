@@ -17,6 +17,7 @@ from pydantic import (
 from libs.common.config.access import Access, rules_of
 from libs.common.config.browsers import Cors, Csrf
 from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
+from libs.common.config.limits import RateLimits, ServerRates
 from libs.common.config.table import Table
 from libs.common.config.values import (
     Address,
@@ -83,6 +84,8 @@ class Server(Table):
     client_identification: ClientIdentification = ClientIdentification()
     client_ip: ClientIp = ClientIp()
     trusted_proxies: tuple[Network, ...] = ()
+    rate_limits: RateLimits | None = None
+    """Without it the limits of servers hold, each router counting its share of them."""
 
 
 class InsertHeader(Table):
@@ -148,6 +151,7 @@ class Downstream(Access):
     """Whose a session is."""
     max_sessions: Count = 64
     """Sessions of callers that one connector keeps, where they are not shared."""
+    rate_limits: ServerRates | None = None
 
 
 class StdioServer(Downstream):
@@ -228,3 +232,10 @@ class Config(Table):
         closed = self.server.oauth is not None or self.server.api_keys.enabled
         rules = {name: rules_of(each, each.tools) for name, each in self.mcp.servers.items()}
         return Policy(rules, closed=closed)
+
+    @property
+    def limited(self) -> bool:
+        """Whether limits are on: they are where any are given, unless switched off by name."""
+        if self.server.rate_limits is not None:
+            return self.server.rate_limits.enabled
+        return any(server.rate_limits is not None for server in self.mcp.servers.values())

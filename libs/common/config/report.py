@@ -23,11 +23,21 @@ SECRET = tuple(
         "mcp.servers.*.headers.*.value",
         "nats.url",
         "seal.keys.*",
+        "server.rate_limits.storage.url",
     )
 )
 """Values no error shows, not even as they stand in the file; nor what stands in place of a table of them."""
 
-_SHARED = {("mcp",), ("mcp", "servers"), ("mcp", "servers", "*"), ("nats",), ("seal",)}
+_SHARED = {
+    ("mcp",),
+    ("mcp", "servers"),
+    ("mcp", "servers", "*"),
+    ("nats",),
+    ("seal",),
+    ("server",),
+    ("server", "rate_limits"),
+    ("server", "rate_limits", "storage"),
+}
 """Tables that hold secrets and more: a wrong value in their place is not taken for a secret."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")

@@ -19,6 +19,7 @@ from libs.common.config.interpolate import PLACEHOLDER
 
 KEY_BYTES = 32
 SUBJECT_MAX = 256
+COUNT_MAX = 2**32 - 1
 
 _SIZE = re.compile(r"(\d{1,15})\s*([kmg]?i?b)\Z", re.IGNORECASE)
 _SCALE = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -28,6 +29,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
 _KEY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}\Z")
+_PREFIX = re.compile(r"[!-z|~]*(?:\{[!-z|~]+\}[!-z|~]*)?\Z")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)+\Z|/\Z")
 
 
@@ -111,6 +113,19 @@ def _bus(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _storage(secret: SecretStr) -> SecretStr:
+    url = _split(secret.get_secret_value())
+    if url is None or url.scheme not in ("redis", "rediss"):
+        raise expected('the URL of a Redis or Valkey, such as "redis://127.0.0.1:6379/0" or "rediss://…"')
+    return secret
+
+
+def _prefix(text: str) -> str:
+    if not _PREFIX.match(text):
+        raise expected("text without spaces; braces, if any, around the part that chooses a cluster's node")
+    return text
+
+
 def _key(secret: SecretStr) -> SecretStr:
     try:
         size = len(key_bytes(secret))
@@ -184,6 +199,8 @@ def _spread(value: object) -> object:
 def _count(number: int) -> int:
     if number < 1:
         raise expected("a whole number of at least 1")
+    if number > COUNT_MAX:
+        raise expected(f"a whole number of at most {COUNT_MAX}")
     return number
 
 
@@ -260,6 +277,8 @@ Size = Annotated[int, BeforeValidator(_size)]
 Listen = Annotated[Address, BeforeValidator(parse_address)]
 HttpUrl = Annotated[str, AfterValidator(_url)]
 BusUrl = Annotated[SecretStr, AfterValidator(_bus)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+StorageUrl = Annotated[SecretStr, AfterValidator(_storage)]
 SealKey = Annotated[SecretStr, AfterValidator(_key)]
 Route = Annotated[str, AfterValidator(_route)]
 HostName = Annotated[str, AfterValidator(_host)]

@@ -45,6 +45,8 @@ class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_fi
     """The connector that holds the call this goes on with; empty for any."""
     trace: Trace = NONE
     """What the request belongs to; valid, and no longer in the `_meta` of `params`."""
+    again: bool = False
+    """Whether the edge repeats what provably was not executed: limits have counted it already."""
 
 
 class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
@@ -61,6 +63,7 @@ class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field=
     trace: Trace = NONE
     tool: str = ""
     """The tool of a `tools/call`, by the server's own name: what rules and limits are about."""
+    again: bool = False
 
 
 class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):
@@ -71,6 +74,7 @@ class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_fi
     deadline: float
     params: Raw = EMPTY
     principal: Principal = ANONYMOUS
+    again: bool = False
 
 
 class SearchTools(Struct, frozen=True, omit_defaults=True, tag="search", tag_field="t"):
@@ -81,6 +85,7 @@ class SearchTools(Struct, frozen=True, omit_defaults=True, tag="search", tag_fie
     keywords: tuple[str, ...] = ()
     limit: int = 10
     principal: Principal = ANONYMOUS
+    again: bool = False
 
 
 class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_field="t"):

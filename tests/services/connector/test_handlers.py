@@ -244,3 +244,26 @@ async def test_calls_go_to_the_least_busy_instance(
                     await anyio.sleep(0.01)
         assert (one.running, two.running) == (2, 2)
         tasks.cancel_scope.cancel()
+
+
+async def test_a_server_takes_so_many_calls_at_once_and_no_more(
+    broker: Broker, watcher: Watcher, client: rpc.Client
+) -> None:
+    async with connecting(broker, most={"child": 2}) as connector:
+        connector.keep(child())
+        await watcher.until(watcher.is_ready)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(ask, client, call("tools/call", {"name": "slow"}))
+            with anyio.fail_after(5):
+                while connector.pool.pick("child").running < 2:
+                    await anyio.sleep(0.01)
+            with pytest.raises(CallFailed, match="2 calls of this server are under way") as caught:
+                await ask(client, call("tools/call", {"name": "echo"}))
+            tasks.cancel_scope.cancel()
+        failure = caught.value.failure()
+        assert (failure.code, failure.executed, failure.http) == (-31007, "no", 200)
+        with anyio.fail_after(5):
+            while connector.pool.pick("child").running:
+                await anyio.sleep(0.01)
+        assert await ask(client, call("tools/call", {"name": "echo"}))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,13 +141,15 @@ class Connector:
 
 
 @asynccontextmanager
-async def connecting(broker: Broker, worker: str = "w1", relist: float = NEVER) -> AsyncIterator[Connector]:
+async def connecting(
+    broker: Broker, worker: str = "w1", relist: float = NEVER, most: Mapping[str, int] | None = None
+) -> AsyncIterator[Connector]:
     """A connector without servers; its keepers end with it."""
     async with connected(broker, "connector") as bus, Facts(broker.url, "connector") as facts:
         pool = Pool(Bucket(bus, subjects.SERVERS, owner=True), worker)
         leases = Bucket(bus, subjects.LEASES, owner=True)
         owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
-        answering = Calls(pool)
+        answering = Calls(pool, most or {})
         calls: rpc.Server[Order] = rpc.Server(bus, worker, decoder(Order), answering.handle)
         await calls.start()
         async with snapshots(owners), asyncio.TaskGroup() as tasks:

@@ -18,8 +18,10 @@ from libs.common.errors import (
     MethodNotFound,
     NexusError,
     Overloaded,
+    RateLimited,
     ServerUnavailable,
     ServerUnknown,
+    TooManyRequests,
 )
 from libs.common.messages.calls import (
     CallServer,
@@ -59,6 +61,12 @@ REFUSALS: dict[str, Exception] = {
     "demo__unknown": ServerUnknown("there is no tool of this name"),
     "demo__down": ServerUnavailable("nobody holds the server now"),
     "demo__busy": Overloaded("too many calls are waiting"),
+    "demo__often": TooManyRequests(
+        "rate limit exceeded", scope="user", limit=10, interval_ms=60_000, retry_after_ms=12_001
+    ),
+    "demo__rare": RateLimited(
+        "rate limit exceeded", scope="tool", limit=1, interval_ms=60_000, retry_after_ms=500
+    ),
     "demo__lost": BusUnavailable("the bus is away"),
     "demo__denied": CallFailed(DownstreamError(-32001, "not today", raw({"why": "rain"})).failure()),
     "demo__nomethod": CallFailed(MethodNotFound("no such method").failure()),

@@ -55,11 +55,13 @@ class Router:
         self._bus = bus
         self.answers: list[Raw | NexusError] = []
         self.asked = 0
+        self.repeated: list[bool] = []
         self.on_asked: Callable[[int], None] = lambda asked: None
 
     async def on_request(self, msg: Msg) -> None:
         answer = self.answers[min(self.asked, len(self.answers) - 1)]
         self.asked += 1
+        self.repeated.append(bool(decode(msg.data).get("again")))
         self.on_asked(self.asked)
         await rpc.respond(self._bus, msg.reply, answer)
 
@@ -100,6 +102,12 @@ async def test_an_answer_is_passed_on_and_asked_for_once(dispatch: Dispatch, rou
     router.answers = [DONE]
     assert await send(dispatch, execute()) == bytes(DONE)
     assert router.asked == 1
+
+
+async def test_what_is_sent_again_says_so(dispatch: Dispatch, router: Router) -> None:
+    router.answers = [DOWN, DOWN, Draining("going away"), DONE]
+    assert await send(dispatch, execute()) == bytes(DONE)
+    assert router.repeated == [False, True, True, True]
 
 
 @pytest.mark.parametrize("error", [Draining("going away"), NotSent("the pipe is broken")])

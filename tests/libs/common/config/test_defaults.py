@@ -23,6 +23,7 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
         "start_timeout": 30.0,
         "sharing": "shared",
         "max_sessions": 64,
+        "rate_limits": None,
     } | access
     tls = {"verify_certs": True, "accept_invalid_hostnames": False}
     paths = {"root_ca_cert_path": None, "client_cert_path": None, "client_key_path": None}
@@ -51,6 +52,7 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             },
             "client_ip": {"x_real_ip": False, "x_forwarded_for_trusted_hops": None},
             "trusted_proxies": (),
+            "rate_limits": None,
         },
         "mcp": {
             "enabled": True,

@@ -7,6 +7,7 @@ import pytest
 
 from libs.common.config.durations import parse_duration
 from libs.common.config.keys import known_keys
+from libs.common.config.limits import Pool, Storage
 from libs.common.config.refused import REFUSED
 from tests.libs.common.config.conftest import TIME, Read, Wrong
 
@@ -17,11 +18,18 @@ ROWS = {
     for key, *cells in re.findall(r"^\| `([a-z_.*]+)` \| (.+?) \| (.+?) \| (.+) \|$", TEXT, re.MULTILINE)
 }
 EXAMPLES = re.findall(r"```toml\n(.+?)```", TEXT, re.DOTALL)
+RATES = [key for key, cells in ROWS.items() if cells[0] in ("rate", "table of rates")]
 SECTIONS = {"server", "mcp", "mcp.servers.*"}
 """Tables that have a section of their own instead of a row."""
 
 
-@pytest.mark.parametrize("key", sorted(set(known_keys()) - SECTIONS))
+def in_rate(key: str) -> bool:
+    """Whether a key is one of the two of a rate, which is described as a type."""
+    table, _, name = key.rpartition(".")
+    return name in ("limit", "interval") and table.removesuffix(".*") in RATES
+
+
+@pytest.mark.parametrize("key", [key for key in known_keys() if key not in SECTIONS and not in_rate(key)])
 def test_every_key_has_its_row_in_the_docs(key: str) -> None:
     assert key in ROWS
 
@@ -31,7 +39,9 @@ def test_the_docs_name_no_key_that_does_not_exist() -> None:
     assert set(REFUSED) & set(ROWS) == set()
 
 
-@pytest.mark.parametrize("section", ["[server]", "[mcp]", "[mcp.servers.NAME]", "[nats]", "[seal]"])
+@pytest.mark.parametrize(
+    "section", ["[server]", "[server.rate_limits]", "[mcp]", "[mcp.servers.NAME]", "[nats]", "[seal]"]
+)
 def test_every_table_has_its_section(section: str) -> None:
     assert re.search(rf"^## .*`{re.escape(section)}`", TEXT, re.MULTILINE)
 
@@ -54,6 +64,13 @@ def test_the_mistakes_in_the_docs_are_the_ones_reported(wrong: Wrong) -> None:
         assert f"nexus.toml: {line}\n" in TEXT
 
 
+def parsed(text: str) -> float | str:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return text
+
+
 def test_the_defaults_in_the_docs_are_the_real_ones(read: Read) -> None:
     config = read(TIME)
     server, mcp, time = config.server, config.mcp, config.mcp.servers["time"]
@@ -62,6 +79,10 @@ def test_the_defaults_in_the_docs_are_the_real_ones(read: Read) -> None:
     assert documented["server.max_body_size"] == f"{server.max_body_size // 2**20}MiB"
     assert parse_duration(documented["server.drain_timeout"]) == server.drain_timeout
     assert documented["server.health.path"] == server.health.path
+    for key, value in Storage(type="memory").model_dump(exclude={"type", "url", "tls", "pool"}).items():
+        assert parsed(documented[f"server.rate_limits.storage.{key}"]) == value
+    for key, value in Pool().model_dump().items():
+        assert parsed(documented[f"server.rate_limits.storage.pool.{key}"]) == value
     assert documented["mcp.path"] == mcp.path
     assert parse_duration(documented["mcp.call_timeout"]) == mcp.call_timeout
     assert parse_duration(documented["mcp.relist_interval"]) == mcp.relist_interval

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from libs.common.config.keys import known_keys
@@ -25,12 +27,15 @@ ODD = [
 ]
 ODD += ['"{{ env.S }}"', '["{{ env.S }}"]', '{ a = "{{ env.S }}" }', '"\\u0000"', '"//"', '"http://["']
 
+NAMED = re.compile(r"(servers|tools|groups?)\.\*")
+"""Tables whose keys are names; after other keys a `*` is a position."""
+
 
 @pytest.mark.parametrize("key", sorted({*known_keys(), *REFUSED}))
 def test_any_value_at_any_key_is_taken_or_refused_in_words(read: Read, key: str) -> None:
     answers = []
     for value in ODD:
-        place = key.replace("servers.*", "servers.s")
+        place = NAMED.sub(r"\1.s", key)
         if ".*" in place:
             head, tail = place.split(".*", 1)
             text = f"{head} = [{{ {tail.lstrip('.')} = {value} }}]" if tail else f"{head} = [{value}]"

@@ -8,11 +8,9 @@ from tests.libs.common.config.conftest import TIME, Wrong
 SERVER = "mcp.servers.time"
 EXAMPLES = {
     "llm": "[llm.providers.openai]\ntype = 'openai'",
-    "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nprotocol = 'grpc'",
-    "server.rate_limits": "[server.rate_limits.storage]\ntype = 'redis'\nurl = 'redis://:s3cret@h'",
+    "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nheaders = 's3cret'",
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
     "mcp.servers.*.auth.type": f"[{SERVER}.auth]\ntype = 'forward'",
-    "mcp.servers.*.rate_limits": f"[{SERVER}.rate_limits.per_user.groups.free]\nlimit = 1",
 }
 
 
@@ -38,15 +36,15 @@ def test_a_key_of_a_later_version_is_refused_by_name(wrong: Wrong, pattern: str)
 
 def test_refused_keys_are_reported_beside_other_mistakes(wrong: Wrong) -> None:
     lines = wrong(
-        f"telemetry = {{}}\nserver.rate_limits = {{}}\nserver.typo = 1\nmcp.call_timeout = 'x'\n{TIME}"
+        f"telemetry = {{}}\nmcp.downstream_cache = {{}}\nserver.typo = 1\nmcp.call_timeout = 'x'\n{TIME}"
     )
     assert [line.split(":")[0] for line in lines] == [
         "mcp.call_timeout",
-        "server.rate_limits",
+        "mcp.downstream_cache",
         "server.typo",
         "telemetry",
     ]
 
 
 def test_a_refused_value_is_never_shown(wrong: Wrong) -> None:
-    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['server.rate_limits']}\n{TIME}"))
+    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['telemetry']}\n{TIME}"))

@@ -23,6 +23,8 @@ SPOILT = [
     f'{URL}headers = [{{ rule = "insert", name = "x", value = "{SECRET}\\n" }}]',
     f'{URL}headers = [{{ rule = "insert", name = "x", value = ["{SECRET}"] }}]',
     f'mcp.headers = "{SECRET}"',
+    f'server.rate_limits = {{ enabled = true, storage = {{ type = "redis", url = "http://u:{SECRET}@x" }} }}',
+    f'server.rate_limits.storage.urll = "redis://u:{SECRET}@x"',
     f'[mcp.servers.a]\ncmd = ["x"]\nenv = "KEY={SECRET}"',
     f'[mcp.servers.a]\ncmd = ["x"]\nenv = {{ KEY = ["{SECRET}"] }}',
     f'[mcp.servers.a]\nurl = "ftp://user:{SECRET}@x.example"',
