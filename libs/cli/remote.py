@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,9 @@ from rich.text import Text
 
 VERSION = "2026-07-28"
 TIMEOUT = 120.0
+VARIABLE = "NEXUS_TOKEN"
+"""Variable with a token or an API key: on a command line others could read it."""
+WANTED = "{url} wants to know who you are: set NEXUS_TOKEN to a token or an API key that is good there"
 COLOURS = {"ready": "green", "starting": "yellow", "standby": "cyan", "failed": "red", "stopped": "red"}
 
 
@@ -67,11 +71,15 @@ def call(url: str, tool: str, arguments: str) -> None:
 
 
 def _client() -> httpx.Client:
-    return httpx.Client(timeout=TIMEOUT, trust_env=False)
+    token = os.environ.get(VARIABLE)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(timeout=TIMEOUT, trust_env=False, headers=headers)
 
 
 def _ready(client: httpx.Client, page: str) -> dict[str, Any]:
     answer = _answer(client, page, "GET")
+    if "servers" not in answer and "ready" in answer:
+        raise SystemExit(WANTED.format(url=page))
     if "servers" not in answer:
         raise SystemExit(f"{page} is not the readiness page of a gateway; is the URL its MCP endpoint?")
     return answer
@@ -83,6 +91,8 @@ def _answer(client: httpx.Client, url: str, verb: str, **request: Any) -> dict[s
         response = client.request(verb, url, **request)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise SystemExit(f"no gateway answers at {url} ({error}); start one with `nexus`") from None
+    if response.status_code == 401:
+        raise SystemExit(WANTED.format(url=url))
     try:
         answer = response.json()
     except ValueError:

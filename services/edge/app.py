@@ -82,14 +82,14 @@ def create_app(
     if resources is not None:
         app.router.routes += metadata_routes(resources)
     if health:
-        app.router.routes += health_routes(catalog, settings, guarded=True)
+        app.router.routes += health_routes(catalog, settings, who)
     return app
 
 
 def create_health(catalog: Catalog, settings: Settings) -> FastAPI:
     """Health on a listener of its own, which only the operator's network reaches."""
     app = _bare(settings)
-    app.router.routes += health_routes(catalog, settings, guarded=False)
+    app.router.routes += health_routes(catalog, settings)
     return app
 
 

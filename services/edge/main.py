@@ -175,7 +175,6 @@ def _settings(config: Config) -> Settings:
             server.client_ip.x_real_ip,
             server.client_ip.x_forwarded_for_trusted_hops,
         ),
-        ready_servers=server.oauth is None and not server.api_keys.enabled,
         limited=config.limited,
         health_path=server.health.path if server.health.enabled else None,
     )

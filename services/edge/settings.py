@@ -57,8 +57,6 @@ class Settings:
     """Whether limits look at where a request came from."""
     health_path: str | None = "/health"
     ready_path: str | None = "/ready"
-    ready_servers: bool = True
-    """Whether readiness names the servers where clients reach it; with authentication it does not."""
 
     def deadline(self, server: str = "") -> float:
         """The absolute deadline of a request that arrives now, seconds since the epoch."""

@@ -9,6 +9,7 @@ import pytest
 
 from libs.common.apikeys import Record, hash_key, new_key, write_records
 from libs.common.messages.calls import CallServer
+from libs.common.policy import Policy, Rule, Rules
 from services.edge.auth.apikeys import ApiKeys
 from services.edge.auth.client import Identification, from_claim, from_header
 from tests.services.edge.auth.doors import guarded, listed
@@ -176,8 +177,12 @@ async def test_the_gateway_is_no_authorization_server() -> None:
 
 
 async def test_readiness_names_no_server_to_everybody() -> None:
-    async with guarded(Issuer(), settings={"ready_servers": False}) as edge:
+    issuer = Issuer()
+    only = Policy({"late": Rules(Rule(frozenset()))})
+    async with guarded(issuer, settings={"policy": only}) as edge:
         assert (await edge.http.get("/ready")).json() == {"ready": True}
+        page = await edge.http.get("/ready", headers={"authorization": f"Bearer {issuer.token()}"})
+        assert list(page.json()["servers"]) == ["demo"]
         assert (await edge.http.get("/health")).status_code == 200
 
 
