@@ -142,6 +142,23 @@ class Bus:
             await sub.unsubscribe()
             self.nats.direct.pop(number, None)
 
+    async def ask(self, subject: str, payload: bytes, timeout: float) -> bytes | None:
+        """The first answer to one message: empty if nobody was there, None if nothing was said in time.
+
+        Raises `BusUnavailable`.
+        """
+        token = f"ask-{secrets.token_hex(6)}"
+        said: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.answers[token] = lambda data: None if said.done() else said.set_result(data)
+        try:
+            await self.publish(subject, payload, f"{self.inbox}.{token}")
+            async with asyncio.timeout(timeout):
+                return await said
+        except TimeoutError:
+            return None
+        finally:
+            self.answers.pop(token, None)
+
     async def drop(self, sub: Subscription) -> None:
         """Stop messages on `sub`, whatever is on its way."""
         await sub.unsubscribe()

@@ -10,6 +10,9 @@ SEPARATOR = "__"
 NAME_MAX = 64
 """Characters of a tool name: the cap of the LLM vendors' tool-calling APIs."""
 
+RESERVED = ("sse", "messages")
+"""What follows `mcp.path` for clients of 2024-11-05, so that no server can have the name."""
+
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z")
 _TOOL = re.compile(r"[A-Za-z0-9_./-]+\Z")
 _DIGEST = 8

@@ -18,8 +18,10 @@ from services.edge.gateway import Anonymous, Catalog, Gateway, Identify
 from services.edge.health import health_routes
 from services.edge.journal import Journals
 from services.edge.legacy import Legacy
+from services.edge.lines import Lines
 from services.edge.listening import Listening
 from services.edge.modern import Modern
+from services.edge.pair import MESSAGES, STREAM, Posting, Reading
 from services.edge.params import Mirrored
 from services.edge.parked import Parked
 from services.edge.permitted import Listed
@@ -51,6 +53,7 @@ def create_app(
     flights: Flights,
     questions: Questions,
     standing: Standing,
+    lines: Lines,
     *,
     journals: Journals | None = None,
     identify: Identify | None = None,
@@ -59,7 +62,8 @@ def create_app(
 ) -> FastAPI:
     """Everything a client may reach. `health` is off where it has a listener of its own.
 
-    `flights` and `questions` are shared with whoever hears of what clients said to other replicas.
+    `flights`, `questions`, `standing` and `lines` are shared with whoever hears of what clients said to
+    other replicas.
     """
     app, who = _bare(settings), identify or Anonymous()
     app.cors, app.csrf = settings.cors, settings.csrf
@@ -76,9 +80,15 @@ def create_app(
         server = scope["path_params"]["server"]
         return Transparent(server, gateway, catalog, settings, schemas, tickets, parked, listed)
 
-    every = Endpoint(lambda _: aggregate, who, modern, legacy, settings)
-    single = Endpoint(one, who, modern, legacy, settings)
-    app.router.routes += [Route(settings.mcp_path, every), Route(settings.mcp_path + "/{server}", single)]
+    reading = Reading(lines, keys, conversation, listening, standing.closing, settings)
+    posting = Posting(lines, keys, gateway, settings)
+    # In this order: `/sse` after the path of the aggregate is no server's name.
+    for path, surface in ((settings.mcp_path, lambda _: aggregate), (settings.mcp_path + "/{server}", one)):
+        app.router.routes += [
+            Route(path + STREAM, Endpoint(surface, who, reading, reading, settings)),
+            Route(path + MESSAGES, Endpoint(surface, who, posting, posting, settings)),
+            Route(path, Endpoint(surface, who, modern, legacy, settings)),
+        ]
     if resources is not None:
         app.router.routes += metadata_routes(resources)
     if health:

@@ -12,6 +12,7 @@ from libs.common.codec import raw
 from libs.common.errors import NULL, InvalidParams, MethodNotFound
 from libs.common.messages.calls import ClientReply
 from services.edge.envelope import LEVELS, LOG_LEVEL, forwardable, progress_token, trace_context
+from services.edge.era import negotiate
 from services.edge.exchange import Exchange
 from services.edge.flights import Cancelled, Flights
 from services.edge.gateway import Catalog, Gateway
@@ -40,6 +41,23 @@ _LOGGING = frozenset({"tools/call", "prompts/get", "resources/read"})
 DEFAULT_LEVEL = "info"
 """For a client that has set none: MCP leaves it to the server."""
 _EMPTY = Raw(b"{}")
+
+
+def introduce(exchange: Exchange, message: Message) -> tuple[str, Raw]:
+    """The revision that is spoken, and the result of `initialize`. Raises `InvalidParams`."""
+    requested = message.params.get("protocolVersion")
+    if message.kind != "request" or not isinstance(requested, str):
+        raise InvalidParams('initialize is a request with the string "protocolVersion"')
+    version = negotiate(requested)
+    described = exchange.surface.describe(exchange.principal)
+    result: dict[str, object] = {
+        "protocolVersion": version,
+        "capabilities": described.capabilities,
+        "serverInfo": described.info,
+    }
+    if described.instructions:
+        result["instructions"] = described.instructions
+    return version, raw(result)
 
 
 class Conversation:

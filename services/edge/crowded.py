@@ -8,6 +8,7 @@ from libs.common.crowd import PAUSE, Crowd
 from libs.common.errors import TooManyRequests
 from libs.common.identity import Principal
 from libs.common.messages.calls import CallServer, ClientReply, HoldCall, Request
+from libs.common.messages.streams import MessagePosted
 from services.edge.gateway import Gateway, OnEvent
 
 LISTEN = "subscriptions/listen"
@@ -33,6 +34,9 @@ class Crowded:
 
     async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
         await self._gateway.reply_elsewhere(replica, reply)
+
+    async def post_elsewhere(self, replica: str, posted: MessagePosted) -> bytes | None:
+        return await self._gateway.post_elsewhere(replica, posted)
 
     def _full(self) -> TooManyRequests:
         return TooManyRequests(

@@ -9,11 +9,19 @@ from contextlib import suppress
 import structlog
 from msgspec import Raw
 from msgspec.structs import replace
+from nats.errors import MaxPayloadError
 
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import encode
-from libs.common.errors import BusUnavailable, CallFailed, NexusError, ServerUnavailable, WorkerLost
+from libs.common.errors import (
+    BodyTooLarge,
+    BusUnavailable,
+    CallFailed,
+    NexusError,
+    ServerUnavailable,
+    WorkerLost,
+)
 from libs.common.fleet import Fleet
 from libs.common.messages.calls import (
     CallServer,
@@ -24,6 +32,7 @@ from libs.common.messages.calls import (
     NotifyServer,
     Request,
 )
+from libs.common.messages.streams import MessagePosted
 from libs.common.naming import SEPARATOR
 from services.edge.gateway import OnEvent
 
@@ -31,6 +40,8 @@ log = structlog.get_logger("dispatch")
 
 COMEBACK = 6.0
 """Seconds that a call waits for its server to come back: a lease (4 s) and a start."""
+POSTED_WITHIN = 2.0
+"""Seconds for another replica to take a message."""
 PAUSE = 0.25
 """Seconds between two looks whether somebody takes the call now."""
 
@@ -61,6 +72,14 @@ class Dispatch:
     async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
         with suppress(BusUnavailable):
             await self._bus.publish(subjects.edge(replica), encode(reply))
+
+    async def post_elsewhere(self, replica: str, posted: MessagePosted) -> bytes | None:
+        try:
+            return await self._bus.ask(subjects.held(replica), encode(posted), POSTED_WITHIN)
+        except MaxPayloadError:
+            raise BodyTooLarge(
+                f"the request is larger than the gateway carries ({self._bus.max_payload} bytes)"
+            ) from None
 
     async def _send(self, message: Request, on_event: OnEvent | None) -> Raw:
         return await self._client.request(

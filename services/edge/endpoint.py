@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, MutableMapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -18,8 +18,7 @@ from services.edge.exchange import Exchange
 from services.edge.gateway import Identify, Visit
 from services.edge.guard import admit
 from services.edge.headers import RawHeaders, read_headers
-from services.edge.legacy import Legacy
-from services.edge.modern import VERSION, Modern
+from services.edge.modern import VERSION
 from services.edge.respond import error_bytes, error_headers, incident, missing_scopes
 from services.edge.settings import Settings
 from services.edge.streams import Answer, Header, Send
@@ -32,6 +31,12 @@ Scope = MutableMapping[str, Any]
 _CLOSE = (b"connection", b"close")
 
 
+class Era(Protocol):
+    """What serves an exchange."""
+
+    async def serve(self, exchange: Exchange) -> None: ...
+
+
 class Endpoint:
     """A plain ASGI application: what FastAPI does for an endpoint costs more than answering a call."""
 
@@ -39,8 +44,8 @@ class Endpoint:
         self,
         surface: Callable[[Scope], Surface],
         identify: Identify,
-        modern: Modern,
-        legacy: Legacy,
+        modern: Era,
+        legacy: Era,
         settings: Settings,
     ) -> None:
         self._surface = surface
@@ -53,6 +58,7 @@ class Endpoint:
         settings = self._settings
         answer = Answer(send, keepalive=settings.keepalive, timeout=settings.write_timeout)
         exchange = Exchange(scope["method"], receive, answer, self._surface(scope), {})
+        exchange.query = scope.get("query_string", b"")
         peer = scope.get("client")
         exchange.address = peer[0] if peer else ""
         try:

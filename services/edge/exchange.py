@@ -31,6 +31,8 @@ class Exchange:
     principal: Principal = ANONYMOUS
     address: str = ""
     """The client's IP address, as far as proxies are believed."""
+    query: bytes = b""
+    """What follows the `?` of the URL."""
     id: Raw = field(default_factory=lambda: NULL)
     status: Callable[[Failure], int] = transport_status
     unread: bool = True
@@ -42,8 +44,12 @@ class Exchange:
 
     async def posted(self, settings: Settings) -> Any:
         """What was posted: any JSON. Raises `ProtocolError`, `ClientGone`."""
+        check_accept(self.headers.get("accept"))
+        return await self.body(settings)
+
+    async def body(self, settings: Settings) -> Any:
+        """The same, whatever form of answer the client takes."""
         headers = self.headers
-        check_accept(headers.get("accept"))
         check_type(headers.get("content-type"), headers.get("content-encoding"))
         body = await read_body(self.receive, headers, settings.max_body_size, settings.body_timeout)
         self.unread = False

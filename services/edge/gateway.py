@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 from libs.common.identity import ANONYMOUS, Principal
 from libs.common.messages.calls import ClientReply, Request
 from libs.common.messages.catalog import Listing, State
+from libs.common.messages.streams import MessagePosted
 from services.edge.headers import Headers
 from services.edge.streams import Header
 
@@ -35,6 +36,13 @@ class Gateway(Protocol):
 
     async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
         """Bring a legacy client's answer to the replica that asked."""
+        ...
+
+    async def post_elsewhere(self, replica: str, posted: MessagePosted) -> bytes | None:
+        """Bring a message to the replica that holds its stream; what that says, None if nothing.
+
+        Raises `BusUnavailable`.
+        """
         ...
 
 

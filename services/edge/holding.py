@@ -8,24 +8,28 @@ from nats.aio.msg import Msg
 
 from libs.common.codec import UNREADABLE, decoder
 from libs.common.connection import Handler
-from libs.common.messages.streams import Held
+from libs.common.messages.streams import Held, MessagePosted
 from services.edge.journal import Journals
+from services.edge.lines import Lines
 
 log = structlog.get_logger("edge")
 
 _held: Decoder[Held] = decoder(Held)
 
 
-def holding(journals: Journals) -> Handler:
+def holding(journals: Journals, lines: Lines) -> Handler:
     """Answers what arrives on `subjects.held`."""
 
     async def on_held(msg: Msg) -> None:
         try:
-            asked = _held.decode(msg.data)
+            held = _held.decode(msg.data)
         except UNREADABLE as error:
-            log.warning("unreadable question about a stream", error=str(error))
+            log.warning("unreadable message for a stream", error=str(error))
             return
-        goes_on = await journals.asked(asked.stream, leave=asked.leave)
-        await msg.respond(b"1" if goes_on else b"0")
+        if isinstance(held, MessagePosted):
+            await msg.respond(lines.take(held.session, held.message))
+        else:
+            goes_on = await journals.asked(held.stream, leave=held.leave)
+            await msg.respond(b"1" if goes_on else b"0")
 
     return on_held

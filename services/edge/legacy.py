@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from libs.common.codec import raw
-from libs.common.errors import HeaderMismatch, InvalidParams, InvalidRequest, MethodNotAllowed
+from libs.common.errors import HeaderMismatch, InvalidRequest, MethodNotAllowed
 from services.edge.batches import read_batch, serve_batch
 from services.edge.body import check_events
-from services.edge.conversation import Conversation
+from services.edge.conversation import Conversation, introduce
 from services.edge.envelope import claims_modern
-from services.edge.era import BATCHING, LEGACY, negotiate
+from services.edge.era import BATCHING, LEGACY
 from services.edge.exchange import Exchange
 from services.edge.gateway import Catalog
 from services.edge.listening import LAST, Listening
@@ -69,21 +68,10 @@ class Legacy:
             await serve_batch(exchange, batch, session, self._conversation.take)
 
     async def _initialize(self, exchange: Exchange, message: Message) -> None:
-        requested = message.params.get("protocolVersion")
-        if message.kind != "request" or not isinstance(requested, str):
-            raise InvalidParams('initialize is a request with the string "protocolVersion"')
-        version = negotiate(requested)
-        described = exchange.surface.describe(exchange.principal)
+        version, result = introduce(exchange, message)
         token = self._sessions.start(version, message.params, exchange.principal, exchange.surface.route)
-        result: dict[str, object] = {
-            "protocolVersion": version,
-            "capabilities": described.capabilities,
-            "serverInfo": described.info,
-        }
-        if described.instructions:
-            result["instructions"] = described.instructions
         headers = [(SESSION.encode(), token.encode())]
-        await exchange.answer.finish(result_bytes(message.id, raw(result)), 200, headers)
+        await exchange.answer.finish(result_bytes(message.id, result), 200, headers)
 
     async def _delete(self, exchange: Exchange) -> None:
         await self._sessions.end(self._session(exchange, None))

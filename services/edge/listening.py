@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -103,7 +103,7 @@ class Listening:
             answer.hint(message, about, b"" if journal is None else journal.add(message))
 
         ready = asyncio.Event()
-        work = asyncio.create_task(self._listen(exchange, session, emit, ready))
+        work = asyncio.create_task(self.listen(exchange, session, emit, ready.set))
         tasks = [work]
         if journal is not None:
             journal.on_leave = work.cancel
@@ -123,7 +123,14 @@ class Listening:
             journal.end(answered=False)
         await answer.silence()
 
-    async def _listen(self, exchange: Exchange, session: Session, emit: Hint, ready: asyncio.Event) -> None:
+    async def listen(
+        self,
+        exchange: Exchange,
+        session: Session,
+        emit: Hint,
+        ready: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Emit what belongs to no call, for as long as the session lives."""
         surface, principal = exchange.surface, exchange.principal
 
         async def listen(wanted: dict[str, Any], on_event: OnEvent) -> Raw:
@@ -134,7 +141,7 @@ class Listening:
         def followed() -> tuple[str, ...]:
             return self._catalog.noted(session.id).uris
 
-        await self._standing.serve(session.id, followed, listen, emit, ready.set)
+        await self._standing.serve(session.id, followed, listen, emit, ready)
 
 
 async def _pass(exchange: Exchange, events: Any) -> None:

@@ -39,6 +39,7 @@ from services.edge.flights import Flights
 from services.edge.gateway import Gateway
 from services.edge.holding import holding
 from services.edge.journal import Journals
+from services.edge.lines import Lines
 from services.edge.listeners import serving
 from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
@@ -67,6 +68,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     workers.listen(fleet.update)
     state = State(bus, fleet, listings, sessions, tombstones)
     flights, questions, standing = Flights(), Questions(bus.client), Standing()
+    lines = Lines(bus.client)
     tombstones.listen(_noted(standing))
     async with (
         rpc.Client(bus) as client,
@@ -77,7 +79,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     ):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
-        await bus.subscribe(subjects.held(bus.client), holding(journals))
+        await bus.subscribe(subjects.held(bus.client), holding(journals, lines))
         await bus.settled()
         dispatch = Dispatch(bus, client, fleet)
         app = create_app(
@@ -88,6 +90,7 @@ async def build(context: Context) -> AsyncIterator[None]:
             flights,
             questions,
             standing,
+            lines,
             journals=journals,
             identify=identify,
             resources=resources(config),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
@@ -169,18 +168,12 @@ class Replay:
 
     async def _ask(self) -> bool | None:
         """Whether the holder goes on with the stream; None if it said nothing."""
-        said: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        token = f"held-{secrets.token_hex(6)}"
-        self._bus.answers[token] = lambda data: None if said.done() else said.set_result(data)
         question = encode(StreamAsked(self._place.stream, self._leave))
         try:
-            await self._bus.publish(subjects.held(self._place.holder), question, f"{self._bus.inbox}.{token}")
-            async with asyncio.timeout(ANSWER_WITHIN):
-                return await said == b"1"
-        except (TimeoutError, BusUnavailable):
+            said = await self._bus.ask(subjects.held(self._place.holder), question, ANSWER_WITHIN)
+        except BusUnavailable:
             return None
-        finally:
-            self._bus.answers.pop(token, None)
+        return None if said is None else said == b"1"
 
     async def _stored(self) -> list[Kept]:
         """What the broker has kept since the last look."""

@@ -52,7 +52,7 @@ class Sessions:
 
     def start(self, version: str, params: dict[str, Any], principal: Principal, route: str) -> str:
         """The `Mcp-Session-Id` of a new session; never one a client proposed."""
-        capabilities, info = _declared(params)
+        capabilities, info = declared(params)
         expires = time.time() + self._ttl
         session = Session(secrets.token_hex(16), version, expires, capabilities, info)
         return self._keys.seal(encode(session), binding=_binding(principal, route), expires=expires)
@@ -81,7 +81,8 @@ def _binding(principal: Principal, route: str) -> tuple[str, ...]:
     return ("session", principal.key, route)
 
 
-def _declared(params: dict[str, Any]) -> tuple[Raw, Raw]:
+def declared(params: dict[str, Any]) -> tuple[Raw, Raw]:
+    """What `initialize` says of the client: capabilities and info. Raises `InvalidParams`."""
     capabilities, info = params.get("capabilities", {}), params.get("clientInfo", {})
     if not isinstance(capabilities, dict) or not isinstance(info, dict):
         raise InvalidParams('"capabilities" and "clientInfo" must be objects')

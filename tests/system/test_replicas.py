@@ -9,10 +9,14 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
+from mcp import ClientSession
+from mcp.client.sse import sse_client
 
+from tests.broker import free_port
+from tests.conformance.proxy import Proxy
 from tests.system.parts import witness
 from tests.system.replicas import Replicas
-from tests.system.wire import Message, answered, begin, called, http, verdict
+from tests.system.wire import Message, answered, begin, called, http, text, verdict
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -94,3 +98,27 @@ async def test_a_call_whose_edge_was_killed_ends_with_a_verdict_at_the_other(tmp
 
 def answer_of(lines: list[str]) -> httpx.Response:
     return httpx.Response(200, headers={"content-type": "text/event-stream"}, text="\n".join(lines))
+
+
+async def test_the_older_transport_works_behind_a_balancer_without_memory(replicas: Replicas) -> None:
+    port = free_port()
+    with anyio.fail_after(30):
+        async with (
+            Proxy(replicas.ports, port) as proxy,
+            sse_client(f"http://127.0.0.1:{port}/mcp/sse") as (read, write),
+            ClientSession(read, write) as client,
+        ):
+            await client.initialize()
+            for number in range(10):
+                result = await client.call_tool("execute", {"name": "peer__echo", "arguments": {"n": number}})
+                assert f'"n": {number}' in str(result.content)
+            assert min(proxy.served.values()) >= 5
+
+
+async def test_a_batch_is_answered_at_every_edge(replicas: Replicas) -> None:
+    async with http() as client:
+        headers = await begin(client, replicas.url(0), "2025-03-26")
+        for edge in (0, 1):
+            batch = [called(1, "peer__echo", {"n": 1}), called(2, "peer__echo", {"n": 2})]
+            response = await client.post(replicas.url(edge), json=batch, headers=headers)
+            assert {each["id"]: text(each) for each in response.json()} == {1: '{"n": 1}', 2: '{"n": 2}'}

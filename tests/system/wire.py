@@ -62,14 +62,14 @@ async def execute(url: str, tool: str, arguments: Message | None = None, *, time
         return answered(await ask(client, url, "tools/call", params))
 
 
-async def begin(client: httpx.AsyncClient, url: str) -> dict[str, str]:
+async def begin(client: httpx.AsyncClient, url: str, version: str = LEGACY) -> dict[str, str]:
     """Open a legacy session; the headers of everything that is said in it."""
-    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "wire", "version": "1"}}
+    params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "wire", "version": "1"}}
     body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
     response = await client.post(url, json=body, headers=ACCEPT)
     assert response.status_code == 200, response.text
     session = response.headers["mcp-session-id"]
-    headers = {**ACCEPT, "Mcp-Session-Id": session, "MCP-Protocol-Version": LEGACY}
+    headers = {**ACCEPT, "Mcp-Session-Id": session, "MCP-Protocol-Version": version}
     await client.post(url, json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=headers)
     return headers
 

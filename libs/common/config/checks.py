@@ -9,7 +9,7 @@ from typing import Any
 from libs.common.config.access import check_access
 from libs.common.config.admission import check_admission
 from libs.common.config.report import Key, Mistake
-from libs.common.naming import SEPARATOR, is_server
+from libs.common.naming import RESERVED, SEPARATOR, is_server
 
 EXAMPLE = '[mcp.servers.time]\ncmd = ["uvx", "mcp-server-time"]'
 
@@ -74,6 +74,8 @@ def _servers(document: dict[str, Any]) -> Iterator[Mistake]:
         key = (*_SERVERS, name)
         if not is_server(name):
             yield Mistake(key, "", problem=_NAME)
+        if name in RESERVED:
+            yield Mistake(key, "", problem="is no name for a server: clients of MCP 2024-11-05 use its path")
         if not isinstance(server, dict):
             yield Mistake(
                 key, "a table with `cmd` (a child process) or `url` (a server over HTTP)", "no table"

@@ -28,5 +28,15 @@ class StreamAsked(Struct, frozen=True, omit_defaults=True, tag="asked", tag_fiel
     """The client has a new stream for this; nothing more needs to be kept of the old one."""
 
 
-Held = StreamAsked
+class MessagePosted(Struct, frozen=True, omit_defaults=True, tag="posted", tag_field="t"):
+    """What a client of the older HTTP transport posted, brought to the stream of its session.
+
+    Answered with `1` when it was taken, `0` if there is no such stream, `2` if that one has too much to do.
+    """
+
+    session: str
+    message: Raw
+
+
+Held = StreamAsked | MessagePosted
 """What is asked of the edge that holds a stream."""

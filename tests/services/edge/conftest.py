@@ -22,6 +22,7 @@ from services.edge.auth.resource import Resources
 from services.edge.flights import Flights
 from services.edge.gateway import Anonymous, Identify, Visit
 from services.edge.journal import Journals
+from services.edge.lines import Lines
 from services.edge.questions import Questions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -155,6 +156,7 @@ def connect(url: str) -> httpx.AsyncClient:
 async def running(
     keys: Keyring | None = None,
     journals: Journals | None = None,
+    lines: Lines | None = None,
     identify: Identify | None = None,
     resources: Resources | None = None,
     **changed: Any,
@@ -171,6 +173,7 @@ async def running(
         flights,
         questions,
         standing,
+        Lines("replica") if lines is None else lines,
         journals=journals,
         identify=identify or ByHeader(),
         resources=resources,

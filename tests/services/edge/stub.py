@@ -34,6 +34,7 @@ from libs.common.messages.calls import (
 )
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import Hit, ToolsFound
+from libs.common.messages.streams import MessagePosted
 from services.edge.gateway import Bus, Note, OnEvent, ServerStatus
 
 SCHEMA = raw({"type": "object", "properties": {"text": {"type": "string"}}})
@@ -111,6 +112,9 @@ class StubGateway:
         self.holds: Raw | NexusError = Raw(b'{"over":false}')
         """What is said of a held call."""
         self.elsewhere: list[tuple[str, Any, str]] = []
+        self.posted: list[tuple[str, MessagePosted]] = []
+        self.taken: bytes | None = b"1"
+        """What another replica says of a message."""
         self.replies: list[tuple[str, ClientReply]] = []
         self.started = asyncio.Event()
         self.release = asyncio.Event()
@@ -148,6 +152,10 @@ class StubGateway:
 
     async def reply_elsewhere(self, replica: str, reply: ClientReply) -> None:
         self.replies.append((replica, reply))
+
+    async def post_elsewhere(self, replica: str, posted: MessagePosted) -> bytes | None:
+        self.posted.append((replica, posted))
+        return self.taken
 
     async def cancel_elsewhere(self, session: str, request_id: Raw, reason: str) -> None:
         self.elsewhere.append((session, decode(request_id), reason))

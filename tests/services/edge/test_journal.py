@@ -21,6 +21,7 @@ from libs.common.seal import Keyring
 from services.edge import listening, standing
 from services.edge.holding import holding
 from services.edge.journal import Journals
+from services.edge.lines import Lines
 from services.edge.replay import Place
 from services.edge.sessions import Sessions
 from tests.broker import Broker
@@ -45,7 +46,7 @@ async def replica(broker: Broker) -> AsyncIterator[Replica]:
     await bus.connect()
     try:
         async with Journals(bus) as journals, running(journals=journals) as edge:
-            await bus.subscribe(subjects.held(bus.client), holding(journals))
+            await bus.subscribe(subjects.held(bus.client), holding(journals, Lines(bus.client)))
             await bus.settled()
             yield Replica(bus, edge, journals)
     finally:

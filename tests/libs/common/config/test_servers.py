@@ -14,6 +14,13 @@ def test_a_name_that_could_be_mistaken_for_something_else_is_refused(wrong: Wron
     assert name in line
 
 
+@pytest.mark.parametrize("name", ["sse", "messages"])
+def test_a_name_that_is_a_path_of_the_gateway_is_refused(wrong: Wrong, name: str) -> None:
+    (line,) = wrong(f'[mcp.servers.{name}]\ncmd = ["x"]\n')
+    assert f"{name}" in line
+    assert "is no name for a server: clients of MCP 2024-11-05 use its path" in line
+
+
 @pytest.mark.parametrize("name", ["a", "A1", "git-hub", "local_tool", "0", "a" * 32, "a-"])
 def test_a_plain_name_is_taken(read: Read, name: str) -> None:
     assert read(f'[mcp.servers."{name}"]\ncmd = ["x"]\n').mcp.servers[name].name == name
