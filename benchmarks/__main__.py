@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -45,6 +47,8 @@ class Report(msgspec.Struct):
 def main() -> None:
     """Measure what was asked for, print it, write it."""
     given = _arguments()
+    # So that whoever stops the benchmark stops the gateway it has started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     result = Report(version("nexus-gateway"), machine)
     report.console.print(f"nexus {result.version} on {machine}", highlight=False)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from contextlib import suppress
 
 import msgspec
 import uvloop
 
+from benchmarks.gateway.calls import SETTLE_WITHIN
 from benchmarks.gateway.processes import Costs, Processes, spent
 from benchmarks.gateway.streams import closed, initialized, listening, standing
 from benchmarks.gateway.target import Peer, running, stdio
 from benchmarks.gateway.traffic import calling
+from benchmarks.gateway.wire import WrongAnswer
+from services.edge.standing import LINGER
 
 SERVER = "quiet"
 WARM = 200
@@ -61,15 +65,29 @@ class Crowd:
         listens = await listening(self._url, self._streams)
         found.append(await self._stage(f"and {self._streams:,} listen streams", found[-1], self._streams))
         await closed([*gets, *listens])
+        await asyncio.sleep(LINGER)
         found.append(await self._stage("all closed"))
         for number in range(1, CYCLES + 1):
             await self._cycle(tokens)
             found.append(await self._stage(f"opened and closed again, {number}"))
+        await asyncio.sleep(LINGER)
+        found.append(await self._stage("half a minute later"))
         return found
 
+    async def _settled(self) -> None:
+        """Return once a session can be begun: the edge may not have heard of the server's list yet."""
+        async with asyncio.timeout(SETTLE_WITHIN):
+            while True:
+                with suppress(WrongAnswer):
+                    await initialized(self._traffic, 1)
+                    return
+                await asyncio.sleep(PAUSE)
+
     async def _warm(self) -> None:
+        await self._settled()
         await closed(await standing(self._url, await initialized(self._traffic, WARM)))
         await closed(await listening(self._url, WARM))
+        await asyncio.sleep(LINGER)
 
     async def _cycle(self, tokens: list[str]) -> None:
         await closed(await standing(self._url, tokens[: self._streams]))

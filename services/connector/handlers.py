@@ -158,6 +158,11 @@ async def _until(closing: asyncio.Event, work: Coroutine[Any, Any, Raw]) -> Raw:
         await asyncio.gather(task, closed, return_exceptions=True)
 
 
+def stands(order: Call | HoldCall) -> bool:
+    """Whether it listens, for as long as its client does, rather than works."""
+    return isinstance(order, Call) and order.method == LISTEN
+
+
 def _params(call: Call) -> Params:
     try:
         params = members(call.params)

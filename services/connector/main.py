@@ -15,7 +15,7 @@ from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Order
 from libs.common.service import Context, snapshots
 from services.connector import detect
-from services.connector.handlers import Calls
+from services.connector.handlers import Calls, stands
 from services.connector.keeper import Keeper, Parts, leased, slots
 from services.connector.lease import Lease, Owner
 from services.connector.pool import Pool
@@ -33,7 +33,9 @@ async def build(context: Context) -> AsyncIterator[None]:
     leases = Bucket(bus, subjects.LEASES, owner=True)
     owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
     answering = Calls(pool, _most(config))
-    calls: rpc.Server[Order] = rpc.Server(bus, context.worker, decoder(Order), answering.handle)
+    calls: rpc.Server[Order] = rpc.Server(
+        bus, context.worker, decoder(Order), answering.handle, stands=stands
+    )
     await calls.start()
     async with Facts(context.nats_url, context.role) as facts, snapshots(owners):
         parts = Parts(pool, calls, facts, connector(config), config.mcp.relist_interval)

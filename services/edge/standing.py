@@ -85,6 +85,9 @@ class Standing:
             if not instead:
                 raise InvalidRequest("this session has a stream already: a message must not arrive on two")
             self.end(session)
+        elif not instead:
+            # Its client begins anew and will not be back for those that linger.
+            self.end(session)
         if len(self) >= STREAMS_MAX:
             raise Overloaded("too many streams are open; try again later")
         mine = self._clients[session] = object()

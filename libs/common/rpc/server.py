@@ -39,6 +39,8 @@ from libs.common.rpc.client import SWEEP
 log = structlog.get_logger("rpc")
 
 JOBS_MAX = 2_000
+STANDING_MAX = 10_000
+"""Jobs that stand: they wait for what may never come, and must not keep calls out."""
 EVENTS_MAX = 256
 """Events of one call that may wait to be sent; more are dropped, as progress may be."""
 GATHER = 0.02
@@ -81,12 +83,25 @@ async def respond(bus: Bus, reply: str, answer: Raw | NexusError) -> None:
 class Job:
     """One running call, as its handler sees it."""
 
-    __slots__ = ("_bus", "_due", "_ended", "cancelled", "events", "id", "inbox", "pump", "reply", "task")
+    __slots__ = (
+        "_bus",
+        "_due",
+        "_ended",
+        "cancelled",
+        "events",
+        "id",
+        "inbox",
+        "pump",
+        "reply",
+        "stands",
+        "task",
+    )
 
     def __init__(self, bus: Bus, reply: str) -> None:
         self.reply = subjects.asker(reply)
         self.inbox, _, self.id = self.reply.rpartition(".")
         self.cancelled = False
+        self.stands = False
         self.events: deque[Raw] = deque(maxlen=EVENTS_MAX)
         self.pump: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
@@ -148,6 +163,7 @@ class Job:
 class Server(Generic[M]):
     """Runs handlers for messages of one type, at most `limit` at once, each until its deadline.
 
+    Messages that `stands` is true of are not counted among these; there may be 10,000 of them.
     Every accepted call is answered exactly once: result, error, `Overloaded`, `Draining`, or the deadline. A
     cancelled one is not answered, for nobody waits.
     """
@@ -160,6 +176,7 @@ class Server(Generic[M]):
         handler: Callable[[M, Job], Awaitable[Raw]],
         *,
         limit: int = JOBS_MAX,
+        stands: Callable[[M], bool] = lambda _: False,
     ) -> None:
         self._bus = bus
         self.worker = worker
@@ -167,6 +184,8 @@ class Server(Generic[M]):
         self._direct: Decoder[M | CancelCall] = decoder(CancelCall | messages.type)
         self._handler = handler
         self._limit = limit
+        self._stands = stands
+        self._standing = 0
         self._jobs: dict[str, Job] = {}
         self._subs: dict[str, Subscription] = {}
         self._listeners: Counter[str] = Counter()
@@ -239,13 +258,9 @@ class Server(Generic[M]):
                 await self._beats
 
     async def _on_message(self, msg: Msg) -> None:
-        refusal = self._refusal()
-        if refusal is not None:
-            await respond(self._bus, msg.reply, refusal)
-            return
         message = await self._read(msg, self._decoder)
         if message is not None:
-            self._start(message, msg.reply)
+            await self._start(message, msg.reply)
 
     async def _read(self, msg: Msg, messages: Decoder[T]) -> T | None:
         try:
@@ -256,23 +271,40 @@ class Server(Generic[M]):
             await respond(self._bus, msg.reply, InvalidRequest("the message cannot be read by this worker"))
         return None
 
-    def _start(self, message: M, reply: str) -> None:
+    async def _start(self, message: M, reply: str) -> None:
+        stands = self._stands(message)
+        refusal = self._refusal(stands=stands)
+        if refusal is not None:
+            await respond(self._bus, reply, refusal)
+            return
         job = Job(self._bus, reply)
+        job.stands = stands
+        self._standing += stands
         self._jobs[job.id] = job
         job.task = asyncio.create_task(self._run(job, message))
+        # A task that is cancelled before its first step never runs, nor do its own last steps.
+        job.task.add_done_callback(lambda _: self._forget(job))
 
-    def _refusal(self) -> Refused | None:
+    def _forget(self, job: Job) -> None:
+        if self._jobs.pop(job.id, None) is not None:
+            self._standing -= job.stands
+
+    def _refusal(self, *, stands: bool) -> Refused | None:
         if self._draining:
             return Draining("the worker is shutting down")
-        if len(self._jobs) >= self._limit:
-            return Overloaded(f"the worker already runs {self._limit} calls; try again later")
+        if stands:
+            running, limit, what = self._standing, STANDING_MAX, "streams"
+        else:
+            running, limit, what = len(self._jobs) - self._standing, self._limit, "calls"
+        if running >= limit:
+            return Overloaded(f"the worker already runs {limit} {what}; try again later")
         return None
 
     async def _run(self, job: Job, message: M) -> None:
         try:
             answer = await self._answer(job, message)
         finally:
-            self._jobs.pop(job.id, None)
+            self._forget(job)
         if job.cancelled:
             job.hush()
             return
@@ -299,11 +331,7 @@ class Server(Generic[M]):
         if isinstance(message, CancelCall):
             self._cancel(message)
         elif message is not None and msg.reply:
-            refusal = self._refusal()
-            if refusal is None:
-                self._start(message, msg.reply)
-            else:
-                await respond(self._bus, msg.reply, refusal)
+            await self._start(message, msg.reply)
 
     def _cancel(self, cancel: CancelCall) -> None:
         job = self._jobs.get(cancel.call)

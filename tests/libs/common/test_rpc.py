@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
-from libs.common.codec import decoder, raw
+from libs.common.codec import decoder, encode, raw
 from libs.common.errors import (
     BusUnavailable,
     CallFailed,
@@ -23,7 +23,7 @@ from libs.common.errors import (
     ServerUnavailable,
     WorkerLost,
 )
-from libs.common.messages.calls import Call, SearchTools
+from libs.common.messages.calls import Call, CancelCall, SearchTools
 from libs.common.rpc.server import EVENTS_MAX, GATHERED_MAX
 from tests.broker import Broker
 
@@ -191,6 +191,34 @@ async def test_a_flood_of_events_does_not_wait_until_some_are_lost(client: rpc.C
         )
     assert seen == [b"%d" % n for n in range(EVENTS_MAX * 3)]
     await server.drain(0)
+
+
+async def test_calls_that_stand_keep_no_other_out(client: rpc.Client, other: Bus, worker: Worker) -> None:
+    server: rpc.Server[Call] = rpc.Server(
+        other, "w1", decoder(Call), worker.handle, limit=1, stands=lambda call: call.method == "stand"
+    )
+    await server.listen(SUBJECT, "connector")
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(ask, client, call("stand"))
+        with anyio.fail_after(10):
+            while len(server) < 3:
+                await anyio.sleep(0.01)
+        assert bytes(await ask(client, call(params={"n": 1}))) == b'{"n":1}'
+        worker.release.set()
+    assert len(server) == 0
+    await server.drain(0)
+
+
+async def test_a_call_that_is_cancelled_before_it_began_is_forgotten(
+    client: rpc.Client, server: rpc.Server[Call], worker: Worker, bus: Bus
+) -> None:
+    await bus.publish(SUBJECT, encode(call("wait")), f"{bus.inbox}.early")
+    await bus.publish(subjects.worker("w1"), encode(CancelCall("early")))
+    await ask(client, call("echo"))
+    with anyio.fail_after(5):
+        while len(server):
+            await anyio.sleep(0.01)
 
 
 async def test_an_error_arrives_with_code_verdict_and_data(

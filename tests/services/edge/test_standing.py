@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from msgspec import Raw
 
+from services.edge.standing import Standing
 from tests.services.edge.conftest import Edge, modern_body, modern_headers
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +102,20 @@ async def test_a_modern_listener_hears_events_tagged_with_its_own_id(edge: Edge)
     tag = "io.modelcontextprotocol/subscriptionId"
     assert [each["params"]["_meta"][tag] for each in heard[:2]] == [body["id"]] * 2
     assert heard[-1]["result"]["_meta"][tag] == body["id"]
+
+
+async def test_a_client_that_begins_anew_ends_its_stream_that_lingers() -> None:
+    standing, listened, ended = Standing(), asyncio.Event(), asyncio.Event()
+
+    async def listen(wanted: dict[str, Any], hear: Callable[[Raw], None]) -> Raw:
+        listened.set()
+        await asyncio.Event().wait()
+        return Raw(b"{}")
+
+    work = asyncio.create_task(standing.serve("s", lambda: (), listen, lambda message, about: None))
+    with anyio.fail_after(5):
+        await listened.wait()
+        standing.linger(work, ended.set)
+        with standing.attached("s"):
+            await ended.wait()
+    assert len(standing) == 0
