@@ -41,7 +41,8 @@ Ready = dict[str, Any]
 class Gateway:
     """One gateway in a folder of its own. An async context manager: ready on entering, gone on leaving.
 
-    `servers` are the tables of `mcp.servers`, `flags` what the command gets, `needs` the servers to wait for.
+    `servers` are the tables of `mcp.servers`, `flags` what the command gets, `needs` the servers to wait for,
+    `token` what readiness is asked with.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Gateway:
         *flags: str,
         needs: tuple[str, ...] | None = None,
         settings: str = "",
+        token: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -60,6 +62,7 @@ class Gateway:
         self.config.write_text(settings + "".join(table(name, each) for name, each in servers.items()))
         self.needs = tuple(servers) if needs is None else needs
         self.process: subprocess.Popen[bytes] | None = None
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._flags = flags
         self._log = folder / "gateway.log"
         self._canary = secrets.token_hex(8)
@@ -111,7 +114,7 @@ class Gateway:
         page: Ready = {}
         try:
             with anyio.fail_after(within):
-                async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+                async with httpx.AsyncClient(trust_env=False, timeout=5, headers=self._headers) as client:
                     while True:
                         assert self.process is None or self.process.poll() is None, "the gateway has ended"
                         with suppress(httpx.HTTPError, ValueError):

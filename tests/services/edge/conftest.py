@@ -43,7 +43,14 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(
-            uvicorn.Config(app, http="httptools", lifespan="off", log_config=None, access_log=False)
+            uvicorn.Config(
+                app,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+            )
         )
         self.listening = asyncio.Event()
         self.stop = asyncio.Event()
