@@ -19,7 +19,7 @@ from libs.common.messages.calls import EMPTY, Call, HoldCall
 from libs.common.trace import NONE
 from services.connector import logs, parking
 from services.connector.live import Live
-from services.connector.needs import Offer
+from services.connector.needs import Offer, may_ask
 from services.connector.parking import Parking, Work
 from services.connector.pool import Pool
 from services.connector.questions import Asked, decline
@@ -70,7 +70,7 @@ class Calls:
             return await _until(
                 self._pool.closing, live.bulletin.listen(params, call.deadline, job.event, job.flushed)
             )
-        if live.opened.era == "legacy" and parking.may_ask(call):
+        if live.opened.era == "legacy" and may_ask(call):
             offer = Offer(call.client)
             if offer:
                 return await self._parking.begin(call, offer, live, job, _work(live, call, params))

@@ -8,12 +8,18 @@ from msgspec import Raw
 
 from libs.common.codec import UNREADABLE, members
 from libs.common.errors import NULL, CapabilityMissing, DownstreamError
-from libs.common.messages.calls import EMPTY, Client
+from libs.common.messages.calls import EMPTY, Call, Client
 from services.connector.handshake import MODERN
 from services.connector.questions import INVALID, UNKNOWN, Question
 
 ELICITATION, URL, SAMPLING, ROOTS = "elicitation", "elicitation.url", "sampling", "roots"
 _NEEDS = {"elicitation/create": ELICITATION, "sampling/createMessage": SAMPLING, "roots/list": ROOTS}
+_ASKING = frozenset({"tools/call", "prompts/get", "resources/read"})
+
+
+def may_ask(call: Call) -> bool:
+    """Whether a request like this may be answered by a question."""
+    return call.method in _ASKING and not call.notify
 
 
 class Offer:

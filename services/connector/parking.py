@@ -39,18 +39,11 @@ QUESTIONS_MAX = 16
 """Open questions of one call."""
 STATE, RESPONSES = "requestState", "inputResponses"
 
-_ASKING = frozenset({"tools/call", "prompts/get", "resources/read"})
-"""The requests that may be answered by a question."""
 _MARK = "nexus-parked."
 _REFUSED = f'"{REFUSED}"'.encode()
 
 Work = Callable[[EventSink, Asked, float], Awaitable[Raw]]
 """Runs a call downstream, given who hears its events and its questions, and its absolute deadline."""
-
-
-def may_ask(call: Call) -> bool:
-    """Whether a request like this may be answered by a question."""
-    return call.method in _ASKING and not call.notify
 
 
 def resumes(params: Params) -> bool:

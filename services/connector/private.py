@@ -24,6 +24,7 @@ from services.connector import changes
 from services.connector.arguments import schemas
 from services.connector.bulletin import Bulletin
 from services.connector.live import Live
+from services.connector.needs import Offer, may_ask
 from services.connector.questions import Asked, Audience, decline
 from services.connector.session import Notice, Opened, Session
 
@@ -118,18 +119,19 @@ class Private:
         return sharing.owner(self._server.sharing, call.principal, call.client)
 
     def _seat(self, call: Call, listed: Live) -> _Seat:
-        """The caller's first; of modern clients per session, the first whose calls wait for no client.
-
-        They have no session that would tell one client of a principal from another.
-        """
-        owner = self._owner(call)
-        apart = self._server.sharing == "per-session" and not call.client.session
+        """The caller's first; for a call to be apart, the first where none waits for its client."""
+        owner, apart = self._owner(call), self._apart(call)
         for number in itertools.takewhile(lambda number: (owner, number) in self._seats, itertools.count()):
             seat = self._seats[owner, number]
             live = seat.live()
             if live is None or not (apart and live.parked):
                 return seat
         return self._open(owner, call, listed)
+
+    def _apart(self, call: Call) -> bool:
+        """Whether its client may be asked, and has no session that tells it from others of its principal."""
+        sessionless = self._server.sharing == "per-session" and not call.client.session
+        return sessionless and may_ask(call) and bool(Offer(call.client))
 
     def _open(self, owner: str, call: Call, listed: Live) -> _Seat:
         if len(self._seats) >= self._server.max_sessions:

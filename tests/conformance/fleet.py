@@ -36,6 +36,7 @@ class Way:
 
     transport: Literal["stdio", "http", "sse"]
     era: Literal["auto", "modern", "legacy"]
+    sharing: Literal["shared", "per-session"] = "shared"
 
 
 class Fleet:
@@ -115,7 +116,8 @@ def _config(port: int, servers: Mapping[str, Way]) -> str:
     }
     tables = ["[server]\ndrain_timeout = 3\n"]
     for name, way in servers.items():
-        tables.append(f'[mcp.servers.{name}]\nera = "{way.era}"\n{reached[way.transport]}\n')
+        rest = f'sharing = "{way.sharing}"\n{reached[way.transport]}\n'
+        tables.append(f'[mcp.servers.{name}]\nera = "{way.era}"\n{rest}')
     return "\n".join(tables)
 
 
