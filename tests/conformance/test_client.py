@@ -12,7 +12,9 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.system,
     pytest.mark.timeout(outward.PATIENCE + 120),
-    pytest.mark.skipif(not suite.PROGRAM.exists(), reason="run python -m tests.conformance.install first"),
+    pytest.mark.skipif(
+        not suite.PROGRAM.exists(), reason="the suite is missing: python tests/conformance/install.py"
+    ),
 ]
 
 
