@@ -63,6 +63,9 @@ class Granted:
     async def _replace(self, grant: Grant) -> Token | None:
         """The next token; None after having waited for the connector that is at it."""
         vault, name, url = self._held(), self._server.name, self._server.url
+        if grant.challenge is not None and grant.challenge.status == 401:
+            # It was tried: nobody but the operator can help, and the issuer is left alone.
+            raise self._wanted("is valid")
         now = time.time()
         if now < grant.busy_until:
             await vault.change(grant.busy_until - now)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import anyio
+import anyio.to_thread
 import httpx
 import pytest
+import typer
 
 from libs.cli import broker
+from libs.cli import login as command
 from libs.cli.login import login
 from libs.common import keyring
 from libs.common.bus import Bus
@@ -22,7 +28,7 @@ from libs.common.oauth.challenge import Challenge
 from libs.common.oauth.tokens import GrantFailed
 from libs.common.oauth.vault import Grant, Vault
 from libs.common.service import Options, snapshots
-from tests.broker import Broker
+from tests.broker import Broker, free_port
 from tests.services.connector.http.peer import Asked, Peer, Reply, serving
 
 pytestmark = pytest.mark.anyio
@@ -217,3 +223,33 @@ async def test_the_broker_of_a_local_run_is_found_by_its_folder(tmp_path: Path) 
 
 def broker_running(folder: Path) -> str | None:
     return broker.running(folder, "connector")
+
+
+async def test_the_command_ends_with_a_sentence_and_not_with_a_trace(
+    tmp_path: Path, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = Site()
+    site.back = lambda query: {"error": "access_denied", "state": query["state"]}
+
+    def log_in(port: int) -> None:
+        with pytest.raises(typer.Exit):
+            command.run(desk.options, "peer", port=port, browser=False)
+
+    async def operator() -> None:
+        while not (page := re.search(r"http://\S+/authorize\S+", shown := capsys.readouterr().out)):
+            assert not shown or "authorize" in shown
+            await anyio.sleep(0.02)
+        await visit(page[0])
+
+    async with serving(site.script) as site.peer:
+        desk = Desk(tmp_path, broker, site.peer.url)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(operator)
+                await anyio.to_thread.run_sync(log_in, free_port())
+        assert (
+            'no login at "peer": the authorization server refused: access_denied' in capsys.readouterr().err
+        )
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            await anyio.to_thread.run_sync(log_in, taken.getsockname()[1])
+    assert "choose another with --port" in capsys.readouterr().err

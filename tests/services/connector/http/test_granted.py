@@ -112,8 +112,11 @@ async def test_a_refresh_token_that_is_no_longer_good_calls_for_the_operator(bus
             with pytest.raises(Refused, match="nexus login peer"):
                 await granted(config, vault).token()
             kept = vault.read(config.name, config.url)
+            with pytest.raises(Refused, match="nexus login peer"):
+                await granted(config, vault).token()
         assert kept is not None
         assert kept.challenge == Challenge(401)
+        assert len(place.forms) == 1
 
 
 async def test_a_token_that_may_too_little_is_noted_with_what_is_wanted(bus: Bus) -> None:
