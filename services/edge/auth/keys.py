@@ -79,7 +79,9 @@ class KeySet:
         found = self._matching(kid)
         if found or (self.known and time.monotonic() < self._asked + COOLDOWN):
             return found
-        self._asked = time.monotonic()
+        if self._fetching is None:
+            # One that is under way was not begun for this, and may be older than the new key.
+            self._asked = time.monotonic()
         await self.refresh()
         return self._matching(kid)
 

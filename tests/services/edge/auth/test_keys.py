@@ -46,6 +46,22 @@ async def test_a_new_key_is_found_by_the_token_that_names_it(monkeypatch: pytest
     assert not await keys.find("k1")
 
 
+async def test_who_waits_for_the_first_keys_does_not_put_off_the_next_ones() -> None:
+    issuer = Issuer()
+    issuer.gate.clear()
+    keys = KeySet("url", None, issuer.fetch)
+    first = asyncio.create_task(keys.refresh())
+    waiting = asyncio.create_task(keys.find("k1"))
+    await asyncio.sleep(0)
+    issuer.gate.set()
+    with fail_after(5):
+        assert await waiting
+    await first
+    issuer.rotate("k2")
+    assert await keys.find("k2")
+    assert issuer.fetched == 2
+
+
 async def test_keys_stay_good_while_the_issuer_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COOLDOWN", 0.0)
     issuer = Issuer()
