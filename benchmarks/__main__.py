@@ -20,6 +20,7 @@ import msgspec
 from benchmarks.gateway import report
 from benchmarks.gateway.calls import Bench, Plan, Row
 from benchmarks.gateway.crowd import Stage, crowd
+from benchmarks.gateway.entrance import Entrance, entrance
 from benchmarks.gateway.generator import Generator
 from benchmarks.gateway.lookup import Lookup, lookup
 from benchmarks.gateway.processes import Costs
@@ -27,7 +28,7 @@ from benchmarks.gateway.progress import Stretch, progress
 from benchmarks.gateway.startup import Start, start
 from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
 
-PARTS = ("calls", "progress", "crowd", "search", "start")
+PARTS = ("calls", "progress", "entrance", "crowd", "search", "start")
 QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
 
 
@@ -39,6 +40,7 @@ class Report(msgspec.Struct):
     calls: list[Row] = []
     memory: dict[str, Costs] = {}
     progress: list[Stretch] = []
+    entrance: list[Entrance] = []
     crowd: list[Stage] = []
     search: list[Lookup] = []
     start: list[Start] = []
@@ -61,6 +63,9 @@ def main() -> None:
             _progress(result, generator, given)
         if "search" in parts:
             _search(result, generator, quick=given.quick)
+    if "entrance" in parts:
+        result.entrance += entrance()
+        report.print_entrance(result.entrance)
     if "crowd" in parts:
         with report.console.status("opening sessions and streams"):
             result.crowd += crowd(1_000, 100) if given.quick else crowd(10_000, 1_000)

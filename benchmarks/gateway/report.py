@@ -9,6 +9,7 @@ from rich.table import Table
 
 from benchmarks.gateway.calls import Row
 from benchmarks.gateway.crowd import Stage
+from benchmarks.gateway.entrance import Entrance
 from benchmarks.gateway.lookup import Lookup
 from benchmarks.gateway.processes import ROLES, Costs
 from benchmarks.gateway.progress import EVENTS, Stretch
@@ -57,6 +58,14 @@ def print_progress(rows: Iterable[Stretch]) -> None:
             continue
         costs = [f"{value:,.0f}" for value in (row.plain, row.progress)]
         table.add_row(*place, *costs, _marked(row.ratio, RATIO_MAX, 2), f"{RATIO_MAX:.0f}")
+    console.print(table)
+
+
+def print_entrance(rows: Iterable[Entrance]) -> None:
+    """What knowing the caller costs."""
+    table = _table("Entrance: CPU µs of one request, over one without authentication", ["", "cost", "budget"])
+    for row in rows:
+        table.add_row(row.credentials, _marked(row.cost, row.budget, 1), f"{row.budget:.0f}")
     console.print(table)
 
 

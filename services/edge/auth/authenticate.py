@@ -60,16 +60,17 @@ class Authenticate:
         try:
             return await self._identify(visit)
         except AuthRefused as refused:
-            scopes = refused.scopes if isinstance(refused, ScopeMissing) else self._required
             if refused.status in (401, 403):
-                refused.headers = self.challenge(visit.route, scopes, refused.error if refused.sent else "")
+                refused.headers = self.challenge(visit.route, (), refused.error if refused.sent else "")
             raise
 
     def challenge(self, route: str, scopes: tuple[str, ...], error: str) -> list[Header]:
+        """For a request that needs `scopes` besides those that all need: clients ask for what stands here."""
+        wanted = (*self._required, *(scope for scope in scopes if scope not in self._required))
         metadata = self._oauth.resources.metadata_url(route) if self._oauth is not None else None
         if error == "unauthorized":
             error = "invalid_token"
-        return [challenge(metadata, scopes, error)]
+        return [challenge(metadata, wanted, error)]
 
     async def _identify(self, visit: Visit) -> Principal:
         entry = await self._entry(visit)
@@ -84,30 +85,33 @@ class Authenticate:
     async def _entry(self, visit: Visit) -> Entry:
         if self._oauth is None and self._keys is None:
             return _NOBODY
-        secret = bearer_token(visit.headers.get("authorization"))
-        entry = self._cache.get(secret)
+        header = visit.headers.get("authorization", "")
+        entry = self._cache.get(header)
         if entry is None:
-            entry = self._key(secret) or await self._token(secret)
+            entry = await self._verified(header)
         self._check(entry, visit.route)
         return entry
 
-    def _key(self, secret: str) -> Entry | None:
+    async def _verified(self, header: str) -> Entry:
+        secret = bearer_token(header)
+        found = self._key(secret) or await self._token(secret)
+        self._cache.put(header, *found)
+        return found[0]
+
+    def _key(self, secret: str) -> tuple[Entry, float] | None:
         if self._keys is None or not secret.startswith(PREFIX):
             return None
         principal = self._keys.find(secret)
         if principal is None:
             raise Unauthorized("unauthorized")
-        entry = Entry(principal, NOTHING, key=True)
-        self._cache.put(secret, entry, float("inf"))
-        return entry
+        return Entry(principal, NOTHING, key=True), float("inf")
 
-    async def _token(self, secret: str) -> Entry:
+    async def _token(self, secret: str) -> tuple[Entry, float]:
         if self._oauth is None:
             raise Unauthorized("unauthorized")
         token = await self._oauth.verifier.verify(secret)
-        entry = Entry(_principal(token, self._oauth.premium), token.claims, token.audiences, token.expected)
-        self._cache.put(secret, entry, token.expires)
-        return entry
+        principal = _principal(token, self._oauth.premium)
+        return Entry(principal, token.claims, token.audiences, token.expected), token.expires
 
     def _check(self, entry: Entry, route: str) -> None:
         """The audience, which depends on the path (RFC 8707), and the scopes everybody needs."""

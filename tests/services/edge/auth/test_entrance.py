@@ -11,8 +11,9 @@ from libs.common.apikeys import Record, hash_key, new_key, write_records
 from libs.common.messages.calls import CallServer
 from libs.common.policy import Policy, Rule, Rules
 from services.edge.auth.apikeys import ApiKeys
+from services.edge.auth.authenticate import Authenticate
 from services.edge.auth.client import Identification, from_claim, from_header
-from tests.services.edge.auth.doors import guarded, listed
+from tests.services.edge.auth.doors import guarded, listed, oauth
 from tests.services.edge.auth.issuer import RESOURCE, Issuer
 from tests.services.edge.conftest import LEGACY
 
@@ -73,6 +74,12 @@ async def test_a_token_without_a_required_scope_is_sent_for_more() -> None:
         assert re.search(r'error="insufficient_scope".*scope="mcp tools"', answer.headers["www-authenticate"])
         assert (await listed(edge, f"Bearer {issuer.token(scope='tools mcp x')}")).status_code == 200
         assert (await listed(edge, f"Bearer {issuer.token(scp=['tools', 'mcp'])}")).status_code == 200
+
+
+def test_a_challenge_names_all_scopes_that_a_request_needs() -> None:
+    who = Authenticate(oauth(Issuer(), required=("mcp",)), None, None)
+    ((_, said),) = who.challenge("/mcp/demo", ("notes", "mcp"), "insufficient_scope")
+    assert said.endswith(b'scope="mcp notes"')
 
 
 @pytest.mark.parametrize(
