@@ -38,7 +38,6 @@ def listing() -> dict[str, str]:
         "bucket servers": subjects.SERVERS,
         "bucket leases": subjects.LEASES,
         "bucket sessions": subjects.SESSIONS,
-        "bucket credentials": subjects.CREDENTIALS,
     }
 
 

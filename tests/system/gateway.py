@@ -52,10 +52,11 @@ class Gateway:
         *flags: str,
         needs: tuple[str, ...] | None = None,
         settings: str = "",
+        port: int = 0,
         token: str = "",
     ) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}/mcp"
         self.config = folder / "nexus.toml"

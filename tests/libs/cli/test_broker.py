@@ -48,10 +48,7 @@ async def started(tmp_path: Path) -> AsyncIterator[broker.Broker]:
 
 async def ended(pid: int) -> None:
     """Return when process `pid`, a child or not, has ended."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+    descriptor = os.pidfd_open(pid)
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, over.set)
