@@ -55,7 +55,7 @@ async def listening(gateway: Gateway, **wanted: Any) -> AsyncIterator[AsyncItera
 
 async def events(lines: AsyncIterator[str]) -> AsyncIterator[Message]:
     async for line in lines:
-        if line.startswith("data: "):
+        if line.startswith("data: {"):
             yield json.loads(line.removeprefix("data: "))
 
 
