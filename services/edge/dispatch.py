@@ -88,7 +88,7 @@ class Dispatch:
 
     async def _again(self, message: Request, on_event: OnEvent | None, error: NexusError) -> Raw:
         server = _server(message)
-        message = _marked(message)
+        message = _marked(message, error)
         until = min(time.time() + COMEBACK, message.deadline)
         while _nobody(error) and time.time() + PAUSE < until and self._returning(server):
             await self._change()
@@ -96,6 +96,7 @@ class Dispatch:
                 return await self._send(message, on_event)
             except NexusError as again:
                 error = _repeatable(message, again)
+                message = _marked(message, error)
         if _nobody(error):
             raise error
         return await self._send(message, on_event)
@@ -137,9 +138,11 @@ def _repeatable(message: Request, error: NexusError) -> NexusError:
     return error
 
 
-def _marked(message: Request) -> Request:
-    """The message as a repetition, which limits do not count."""
-    return message if isinstance(message, HoldCall) else replace(message, again=True)
+def _marked(message: Request, error: NexusError) -> Request:
+    """The message as a repetition, which limits do not count, if a router has had it already."""
+    if isinstance(message, HoldCall) or not isinstance(error, CallFailed):
+        return message
+    return replace(message, again=True)
 
 
 def _bound(message: Request) -> bool:

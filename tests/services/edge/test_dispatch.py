@@ -98,6 +98,18 @@ async def send(dispatch: Dispatch, message: Request) -> bytes:
         return bytes(await dispatch.request(message))
 
 
+async def test_what_no_router_has_had_is_no_repetition(dispatch: Dispatch, fleet: Fleet, other: Bus) -> None:
+    router = Router(other)
+    router.answers = [DOWN, DONE]
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, dispatch, execute())
+            while not fleet._listeners:
+                await anyio.sleep(0.01)
+            await other.subscribe(subjects.REQUEST, router.on_request, queue="router")
+    assert router.repeated == [False, True]
+
+
 async def test_an_answer_is_passed_on_and_asked_for_once(dispatch: Dispatch, router: Router) -> None:
     router.answers = [DONE]
     assert await send(dispatch, execute()) == bytes(DONE)
