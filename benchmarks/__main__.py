@@ -22,13 +22,14 @@ from benchmarks.gateway.calls import Bench, Plan, Row
 from benchmarks.gateway.crowd import Stage, crowd
 from benchmarks.gateway.entrance import Entrance, entrance
 from benchmarks.gateway.generator import Generator
+from benchmarks.gateway.limits import Counted, Window, costs, windows
 from benchmarks.gateway.lookup import Lookup, lookup
 from benchmarks.gateway.processes import Costs
 from benchmarks.gateway.progress import Stretch, progress
 from benchmarks.gateway.startup import Start, start
 from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
 
-PARTS = ("calls", "progress", "entrance", "crowd", "search", "start")
+PARTS = ("calls", "progress", "entrance", "crowd", "search", "limits", "start")
 QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
 
 
@@ -43,6 +44,8 @@ class Report(msgspec.Struct):
     entrance: list[Entrance] = []
     crowd: list[Stage] = []
     search: list[Lookup] = []
+    limits: list[Counted] = []
+    windows: list[Window] = []
     start: list[Start] = []
 
 
@@ -70,6 +73,11 @@ def main() -> None:
         with report.console.status("opening sessions and streams"):
             result.crowd += crowd(1_000, 100) if given.quick else crowd(10_000, 1_000)
         report.print_crowd(result.crowd)
+    if "limits" in parts:
+        with report.console.status("counting calls to limits"):
+            result.limits = costs(2_000 if given.quick else 20_000)
+            result.windows = windows(100_000 if given.quick else 1_000_000)
+        report.print_limits(result.limits, result.windows)
     if "start" in parts:
         _start(result, quick=given.quick)
     if given.json:

@@ -10,6 +10,7 @@ from rich.table import Table
 from benchmarks.gateway.calls import Row
 from benchmarks.gateway.crowd import Stage
 from benchmarks.gateway.entrance import Entrance
+from benchmarks.gateway.limits import Counted, Window
 from benchmarks.gateway.lookup import Lookup
 from benchmarks.gateway.processes import ROLES, Costs
 from benchmarks.gateway.progress import EVENTS, Stretch
@@ -109,6 +110,20 @@ def print_lookups(lookups: Iterable[Lookup]) -> None:
             memory = f"{each.memory.get('indexer', 0):.0f}"
             table.add_row(f"{each.tools:,}", str(flying), *times, *costs, *index, memory)
     console.print(table)
+
+
+def print_limits(counted: Iterable[Counted], windows: Iterable[Window]) -> None:
+    """What limits cost, and how exact they are."""
+    table = _table("Six limits of a call: µs", ["counted in", "p50", "p99", "CPU", "calls/s, 32 at once"])
+    for each in counted:
+        times = [f"{value:.1f}" for value in (each.p50, each.p99, each.cost)]
+        table.add_row(each.storage, *times, f"{each.rate:,.0f}")
+    console.print(table)
+    exact = _table("The fullest window", ["limit", "arrivals", "share of the limit"])
+    for window in windows:
+        limit = f"{window.limit:,} in {window.seconds:,} s"
+        exact.add_row(limit, f"{window.arrivals:,}", f"{window.worst:.2f}")
+    console.print(exact)
 
 
 def added(row: Row, rows: Iterable[Row]) -> float | None:

@@ -16,7 +16,6 @@ from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Worker
 from libs.common.service import Context, snapshots
 from services.router.handlers import Router
-from services.router.limits.connect import connect
 from services.router.limits.fallback import Fallback
 from services.router.limits.limit import StorageDown
 from services.router.limits.limiter import Limiter
@@ -93,6 +92,9 @@ async def sharing(context: Context) -> AsyncIterator[Peers]:
 @asynccontextmanager
 async def falling_back(limits: RateLimits, share: Share) -> AsyncIterator[Fallback]:
     """The configured storage, which may be down at any time, also now."""
+    # Not for routers that need none: importing it takes 0.25 s of CPU and 22 MB.
+    from services.router.limits.connect import connect
+
     remote = connect(limits.storage)
     storage = Fallback(remote, share, limits.on_storage_error)
     try:

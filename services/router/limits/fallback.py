@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from libs.common.config import OnStorageError
-from services.router.limits.limit import Level, Reading, Storage, StorageDown
-from services.router.limits.remote import Remote
+from services.router.limits.limit import Level, Reading, Shared, Storage, StorageDown
 
 log = structlog.get_logger("limits")
 
@@ -22,7 +21,7 @@ LAST = 1.0
 class Fallback:
     """`Storage` that asks `remote` while it answers, and follows `policy` while it does not."""
 
-    def __init__(self, remote: Remote, local: Storage, policy: OnStorageError) -> None:
+    def __init__(self, remote: Shared, local: Storage, policy: OnStorageError) -> None:
         self._remote = remote
         self._local = local
         self._policy = policy

@@ -65,6 +65,14 @@ class Storage(Protocol):
         ...
 
 
+class Shared(Storage, Protocol):
+    """Counters that others use too, and that may go away."""
+
+    async def probe(self) -> None:
+        """Raises `StorageDown` unless calls can be counted now."""
+        ...
+
+
 def limited(limit: int, window: int, *, smooth: bool = False) -> Limit:
     """A limit of `limit` calls in `window`, never exceeded in any interval of that length.
 

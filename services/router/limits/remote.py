@@ -33,6 +33,10 @@ class Remote:
         self._prefix = prefix if _TAG.match(prefix) else f"{prefix}{{nexus}}:"
         self._timeout = timeout
 
+    @property
+    def waits(self) -> bool:
+        return True
+
     async def take(self, levels: Sequence[Level], now: int | None = None) -> list[Reading]:
         """`now` (microseconds) stands in for the server's clock. Raises `StorageDown`."""
         return await self._take(levels, now, self._timeout)
