@@ -38,7 +38,7 @@ const configuration = {
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
   scopes: ["openid", "offline_access", ...scopes],
-  ttl: { AccessToken: 300, ClientCredentials: 300, Grant: 3600, Interaction: 300, Session: 3600 },
+  ttl: { AccessToken: 300, ClientCredentials: 300, Grant: 3600, Interaction: 300, RefreshToken: 3600, Session: 3600 },
 };
 
 function resourceServer(_ctx, resource) {

@@ -1,9 +1,17 @@
-"""A login by the SDK's client, as an application would do it; the person and the browser are played here."""
+"""A login by the SDK's client, as an application would do it; the person and the browser are played here.
+
+`python -m tests.system.login URL TOOL [JSON]` logs in and runs one tool of the gateway at URL.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -17,6 +25,7 @@ from mcp.shared.auth import (
     OAuthClientMetadata,
     OAuthToken,
 )
+from mcp_types import TextContent
 from pydantic import AnyUrl
 
 CALLBACK = "http://127.0.0.1:33418/callback"
@@ -82,5 +91,27 @@ async def logged_in(
         yield client
 
 
+def claims(token: str) -> dict[str, Any]:
+    """What a token says; nothing is verified."""
+    middle = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4))))
+
+
+async def main(url: str, tool: str, arguments: str = "{}") -> None:
+    """Print what was asked for and given on the way, then the result."""
+    wallet, browser = Wallet(), Browser()
+    async with logged_in(url, wallet, browser) as client:
+        result = await client.call_tool("execute", {"name": tool, "arguments": json.loads(arguments)})
+    for asked, given in zip(browser.asked, wallet.tokens, strict=True):
+        said = claims(given.access_token)
+        print(f"asked for the scopes {asked['scope']} at {asked['resource']}")
+        print(f"got a token for {said['sub']} with {said['scope']}, good at {said['aud']}")
+    print(*(each.text for each in result.content if isinstance(each, TextContent)), sep="\n")
+
+
 def _query(url: str) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

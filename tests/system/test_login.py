@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from mcp_types import CallToolResult, TextContent
 
 from tests.broker import free_port
 from tests.system.gateway import Gateway
-from tests.system.login import CALLBACK, Browser, Wallet, logged_in
+from tests.system.login import CALLBACK, Browser, Wallet, claims, logged_in
 from tests.system.parts import NPM, witness
 from tests.system.provider import Provider
 from tests.system.wire import answered, ask, http, text
@@ -72,12 +70,6 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield world
 
 
-def _claims(token: str) -> dict[str, Any]:
-    """What a token says, unverified."""
-    middle = token.split(".")[1]
-    return dict(json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4))))
-
-
 def _scopes(said: Mapping[str, Any]) -> set[str]:
     """The scopes of a request or a token; that it may be renewed is a matter of the client and its issuer."""
     return set(said["scope"].split()) - {"offline_access"}
@@ -108,8 +100,8 @@ async def test_a_client_that_knows_only_the_address_logs_in_and_calls(world: Wor
     assert (asked["resource"], asked["redirect_uri"]) == (world.url, CALLBACK)
     assert _scopes(asked) == {"mcp"}
     assert (asked["code_challenge_method"], asked["response_type"]) == ("S256", "code")
-    claims = _claims(wallet.tokens[0].access_token)
-    assert (claims["iss"], claims["aud"], claims["sub"]) == (world.issuer.url, world.url, "alice")
+    said = claims(wallet.tokens[0].access_token)
+    assert (said["iss"], said["aud"], said["sub"]) == (world.issuer.url, world.url, "alice")
 
 
 async def test_a_login_for_one_server_is_good_for_that_server_alone(world: World) -> None:
@@ -119,7 +111,7 @@ async def test_a_login_for_one_server_is_good_for_that_server_alone(world: World
         async with logged_in(single, wallet, browser) as client:
             assert "here" in _said(await client.call_tool("echo", {"value": "here"}))
     token = wallet.tokens[0].access_token
-    assert _claims(token)["aud"] == single
+    assert claims(token)["aud"] == single
     async with http() as client:
         assert (await _called(client, single, "echo", token)).status_code == 200
         assert (await _called(client, f"{world.url}/other", "echo", token)).status_code == 401
@@ -134,7 +126,7 @@ async def test_a_client_gets_the_scope_that_a_tool_needs_and_calls_it(world: Wor
             assert "here" in await _echo(client, "demo__echo")
             assert int(await _echo(client, "demo__pid")) > 0
     asked = [_scopes(each) for each in browser.asked]
-    given = [_scopes(_claims(each.access_token)) for each in wallet.tokens]
+    given = [_scopes(claims(each.access_token)) for each in wallet.tokens]
     assert asked == given == [{"mcp"}, {"mcp", "notes"}]
 
 
