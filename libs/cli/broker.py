@@ -30,6 +30,8 @@ STOP_WITHIN = 5.0
 BACKOFF_FIRST = 0.1
 BACKOFF_MAX = 5.0
 LINE_MAX = 1024 * 1024
+PORT, USERS = "port", "users.json"
+"""Files in the folder: where the broker listens, and the passwords of the roles."""
 REMEMBERED = 8
 """Last lines of the server's log, for the message when it does not start."""
 
@@ -58,6 +60,16 @@ async def start(folder: Path, *, port: int = 0) -> Broker:
         await broker.stop()
         raise
     return broker
+
+
+def running(folder: Path, role: str) -> str | None:
+    """Where a service of `role` finds the broker that keeps its state in `folder`; None if none runs."""
+    try:
+        _lock(folder).close()
+    except BusUnavailable:
+        port, passwords = (folder / PORT).read_text(), json.loads((folder / USERS).read_text())
+        return f"nats://{role}:{passwords[role]}@127.0.0.1:{int(port)}"
+    return None
 
 
 def find_binary() -> str:
@@ -92,13 +104,14 @@ class Broker:
 
     async def launch(self) -> None:
         """Start the server and its owner task; returns when connections are accepted."""
-        self._passwords = _passwords(self._folder / "users.json")
+        self._passwords = _passwords(self._folder / USERS)
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._keep(ready))
         await asyncio.wait({self._owner, ready}, timeout=READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             ready.cancel()
             raise BusUnavailable(self._complaint(ended=self._owner.done()))
+        _write_private(self._folder / PORT, str(self.port))
 
     async def stop(self) -> None:
         """End the server, by force after 5 s; may be called twice."""

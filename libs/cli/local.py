@@ -19,8 +19,8 @@ import typer
 
 from libs.cli import broker, welcome
 from libs.cli.supervisor import Child, Supervisor
+from libs.common import keyring, service
 from libs.common import log as logs
-from libs.common import service
 from libs.common.config import Address, Config, load, parse_address
 from libs.common.seal import KEY_SIZE
 from libs.common.service import Options
@@ -32,8 +32,8 @@ ROLES = ("edge", "router", "indexer", "connector")
 MARGIN = 10.0
 """Seconds that a process may take to leave, beyond the time it has to drain."""
 STATE = ".nexus"
-KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
-"""Where the edge, and only the edge, finds the key that sessions are sealed with."""
+SEALING = ("edge", "connector")
+"""Who gets the key of the fleet: one seals sessions with it, the other what operators were granted."""
 
 
 def parse_scale(text: str) -> dict[str, int]:
@@ -73,14 +73,14 @@ async def _run(options: Options, config: Config, scale: dict[str, int], single: 
             urls = {role: bus.url(role) for role in ROLES}
         else:
             urls = dict.fromkeys(ROLES, options.nats)
-        key = os.environ.get(KEYS_VARIABLE) or seal_key(state / "seal.key")
+        key = os.environ.get(keyring.VARIABLE) or seal_key(state / "seal.key")
         sockets = _listeners(options, config)
         for listener in sockets:
             stack.callback(listener.close)
         greeting = asyncio.create_task(welcome.greet(sockets[0], config, log_style=options.style))
         stack.callback(greeting.cancel)
         if single:
-            os.environ[KEYS_VARIABLE] = key
+            os.environ[keyring.VARIABLE] = key
             return await _in_one_process(options, urls, sockets, stop)
         children = [
             _child(options, role, number, urls[role], sockets, key)
@@ -139,10 +139,11 @@ def _child(
     argv += ["--log", options.log, "--log-style", options.style]
     env = {"NEXUS_NATS_URL": url, service.WORKER_VARIABLE: f"{role}-{number}"}
     fds: tuple[int, ...] = ()
+    if role in SEALING:
+        env[keyring.VARIABLE] = key
     if role == "edge":
         fds = tuple(each.fileno() for each in sockets)
         env[service.SOCKETS_VARIABLE] = ",".join(map(str, fds))
-        env[KEYS_VARIABLE] = key
     return Child(role, f"{role}-{number}", tuple(argv), env, fds)
 
 

@@ -182,6 +182,22 @@ def _path(context: typer.Context, config: Path | None) -> Path:
 
 
 @app.command()
+def login(
+    context: typer.Context,
+    server: Annotated[str, typer.Argument(help="The server, as it is called in the configuration.")],
+    config: flags.Config = None,
+    nats: flags.Nats = None,
+    port: Annotated[int, typer.Option(help="Where the browser comes back to, on the loopback.")] = 8765,
+    browser: Annotated[bool, typer.Option(help="Open the page, rather than only print it.")] = True,
+) -> None:
+    """Log in at a server with auth.type = "oauth", for the whole gateway."""
+    from libs.cli import login as command
+
+    given = flags.typed(context, flags.Given(config, nats=nats)).over(context.obj)
+    command.run(given.options(), server, port=port, browser=browser)
+
+
+@app.command()
 def alive() -> None:
     """Exit with 0 if the service of this machine lives and has its bus (for health checks)."""
     from libs.common import service

@@ -120,6 +120,7 @@ _GRANTS = {
     + _ANSWERS
     + _owns(subjects.SERVERS)
     + _owns(subjects.LEASES)
+    + _owns(subjects.CREDENTIALS)
     + _reads(subjects.CATALOG)
     + Grant((subjects.FACTS,), ())
     + _declares_facts(),

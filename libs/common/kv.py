@@ -55,6 +55,7 @@ SPECS = {
         Spec(subjects.SERVERS, StorageType.MEMORY, LEASE_TTL),
         Spec(subjects.LEASES, StorageType.MEMORY, LEASE_TTL),
         Spec(subjects.SESSIONS, StorageType.FILE, 24 * 3600),
+        Spec(subjects.CREDENTIALS, StorageType.FILE),
     )
 }
 

@@ -27,6 +27,7 @@ CATALOG = "nexus-catalog"
 SERVERS = "nexus-servers"
 LEASES = "nexus-leases"
 SESSIONS = "nexus-sessions"
+CREDENTIALS = "nexus-credentials"
 
 _DOT = ":"
 """A dot within one token; no minted id holds it."""

@@ -16,7 +16,9 @@ from yarl import URL
 
 from libs.common.config import HttpServer
 from libs.common.errors import DownstreamLost, NexusError, NotSent, ResultInvalid
+from libs.common.oauth import challenge
 from services.connector import tls
+from services.connector.bearer import Bearer
 from services.connector.headers import Headers
 from services.connector.replies import too_large
 from services.connector.session import LINE_MAX
@@ -48,11 +50,13 @@ class HttpClient:
     later. Their text is for clients; addresses and causes go to the log and to the error's notes.
     """
 
-    def __init__(self, server: HttpServer, headers: Headers) -> None:
+    def __init__(self, server: HttpServer, headers: Headers, bearer: Bearer | None = None) -> None:
         self.name = server.name
         self.url = URL(server.url)
         self._headers = {"accept-encoding": "identity", "user-agent": agent(), **headers}
         self._tls = server.tls
+        # A configured Authorization beats every token.
+        self._bearer = None if "authorization" in headers else bearer
         self._session: aiohttp.ClientSession | None = None
         self._lingering: set[asyncio.Task[None]] = set()
 
@@ -78,18 +82,7 @@ class HttpClient:
 
         `headers` beat the configured ones.
         """
-        if self._session is None:
-            raise NotSent(f'server "{self.name}" is not connected')
-        try:
-            response = await self._session.request(
-                method,
-                url or self.url,
-                headers={**self._headers, **headers},
-                data=body if body is None or len(body) < _INLINE else io.BytesIO(body),
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._fault(error) from None
+        response = await self._request(method, headers, body, url or self.url)
         try:
             self._refuse_packed(response)
             yield response
@@ -100,6 +93,39 @@ class HttpClient:
             response.close()
             raise
         self._leave(response)
+
+    async def _request(self, method: str, headers: Headers, body: bytes | None, url: URL) -> Response:
+        """The answer; of the second attempt, if the first was refused and there is another token by now."""
+        if self._bearer is None:
+            return await self._once(method, headers, body, url)
+        token = await self._bearer.token()
+        response = await self._once(method, _with(token, headers), body, url)
+        if response.status not in (401, 403):
+            return response
+        try:
+            said = challenge.parse(response.status, response.headers.get("www-authenticate", ""))
+            again = await self._bearer.refused(token, said)
+        except BaseException:
+            response.close()
+            raise
+        if not again:
+            return response
+        response.close()
+        return await self._once(method, _with(await self._bearer.token(), headers), body, url)
+
+    async def _once(self, method: str, headers: Headers, body: bytes | None, url: URL) -> Response:
+        if self._session is None:
+            raise NotSent(f'server "{self.name}" is not connected')
+        try:
+            return await self._session.request(
+                method,
+                url,
+                headers={**self._headers, **headers},
+                data=body if body is None or len(body) < _INLINE else io.BytesIO(body),
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._fault(error) from None
 
     def explain(self, error: NexusError, cause: str) -> NexusError:
         """`error`, its cause logged and noted for operators: it may hold what clients must not see."""
@@ -137,6 +163,10 @@ class HttpClient:
         return self.explain(
             kind(f'server "{self.name}" {_reason(error)}'), f"{type(error).__name__}: {error}"
         )
+
+
+def _with(token: str, headers: Headers) -> Headers:
+    return {**headers, "authorization": f"Bearer {token}"} if token else headers
 
 
 def agent() -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import SecretStr
-
-from libs.common.config import HttpServer, InsertHeader
+from libs.common.config import HttpServer, InsertHeader, TokenAuth
 from libs.common.errors import ServerUnavailable
 from services.connector import headers
+from services.connector.bearer import Bearer
 from services.connector.http import HttpSession, NotSpoken
 from services.connector.questions import Asked, decline
 from services.connector.session import Notice, Opened
@@ -23,24 +22,23 @@ async def connect(
     rules: Iterable[InsertHeader] = (),
     *,
     on_question: Asked = decline,
-    token: SecretStr | None = None,
+    bearer: Bearer | None = None,
 ) -> tuple[HttpKind, Opened]:
-    """An open session with `server`. `rules` come before its own; `token` takes the place of its own.
+    """An open session with `server`. `rules` come before its own; `bearer` gives tokens that are not its own.
 
     Without `protocol`: SSE if there is a `message_url`, else Streamable HTTP, and SSE at the same URL if the
     server does not seem to speak that. Raises `ServerUnavailable`, with both reasons if both were tried.
     """
-    if token is None and server.auth is not None:
-        token = server.auth.token
+    token = server.auth.token if isinstance(server.auth, TokenAuth) else None
     configured = headers.configured(token, (*rules, *server.headers))
     if server.protocol == "sse" or (server.protocol is None and server.message_url is not None):
-        return await _opened(SseSession(server, configured, on_notice, on_question))
+        return await _opened(SseSession(server, configured, on_notice, on_question, bearer))
     try:
-        return await _opened(HttpSession(server, configured, on_notice, on_question))
+        return await _opened(HttpSession(server, configured, on_notice, on_question, bearer))
     except NotSpoken as newer:
         if server.protocol is not None:
             raise
-        return await _older(SseSession(server, configured, on_notice, on_question), newer)
+        return await _older(SseSession(server, configured, on_notice, on_question, bearer), newer)
 
 
 async def _older(session: SseSession, newer: NotSpoken) -> tuple[HttpKind, Opened]:

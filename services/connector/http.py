@@ -16,6 +16,7 @@ from libs.common.config import HttpServer
 from libs.common.errors import DeadlineExceeded, DownstreamLost, NexusError, ResultInvalid, ServerUnavailable
 from libs.common.messages.calls import Client
 from services.connector import envelope, handshake, headers
+from services.connector.bearer import Bearer
 from services.connector.client import HttpClient
 from services.connector.exchange import Exchange, Request, SessionGone
 from services.connector.headers import Headers, Mirrors
@@ -62,11 +63,12 @@ class HttpSession:
         configured: Headers,
         on_notice: Notice,
         on_question: Asked = decline,
+        bearer: Bearer | None = None,
     ) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._server = server
         self._name = f'server "{server.name}"'
-        self._client = HttpClient(server, configured)
+        self._client = HttpClient(server, configured, bearer)
         self._exchange = Exchange(self._client, on_notice, on_question, self._reply)
         self._era: Era = "legacy"
         self._last = 0

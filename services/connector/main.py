@@ -8,13 +8,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from libs.common import rpc, subjects
+from libs.common.bus import Bus
 from libs.common.codec import decoder
-from libs.common.config import Config, StdioServer
+from libs.common.config import ClientCredentials, Config, HttpServer, OperatorLogin, StdioServer
 from libs.common.facts import Facts
+from libs.common.keyring import fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Order
+from libs.common.oauth.vault import Vault
 from libs.common.service import Context, snapshots
 from services.connector import detect
+from services.connector.bearer import Bearer, Machine
+from services.connector.granted import Granted
 from services.connector.handlers import Calls, stands
 from services.connector.keeper import Keeper, Parts, leased, slots
 from services.connector.lease import Lease, Owner
@@ -32,13 +37,15 @@ async def build(context: Context) -> AsyncIterator[None]:
     pool = Pool(Bucket(bus, subjects.SERVERS, owner=True), context.worker)
     leases = Bucket(bus, subjects.LEASES, owner=True)
     owners: Snapshot[Owner] = Snapshot(leases, decoder(Owner))
+    vault = _vault(bus, config)
+    grants = () if vault is None else (vault.snapshot,)
     answering = Calls(pool, _most(config))
     calls: rpc.Server[Order] = rpc.Server(
         bus, context.worker, decoder(Order), answering.handle, stands=stands
     )
     await calls.start()
-    async with Facts(context.nats_url, context.role) as facts, snapshots(owners):
-        parts = Parts(pool, calls, facts, connector(config), config.mcp.relist_interval)
+    async with Facts(context.nats_url, context.role) as facts, snapshots(owners, *grants):
+        parts = Parts(pool, calls, facts, connector(config, vault), config.mcp.relist_interval)
         owner = Owner(context.worker, secrets.token_hex(8))
         async with asyncio.TaskGroup() as tasks:
             beat = tasks.create_task(pool.beat())
@@ -63,14 +70,25 @@ def _lease(server: Server, slot: int, bucket: Bucket, owners: Snapshot[Owner], o
     return Lease(bucket, owners, f"{server.name}.{slot}", owner) if leased(server) else None
 
 
-def connector(config: Config) -> Connect:
-    """How this worker opens a session, by kind."""
+def connector(config: Config, vault: Vault | None = None) -> Connect:
+    """How this worker opens a session, by kind; tokens outlive sessions."""
+    bearers = {
+        name: _bearer(server, vault)
+        for name, server in config.mcp.servers.items()
+        if isinstance(server, HttpServer)
+    }
 
     async def connect(server: Server, on_notice: Notice, on_question: Asked) -> tuple[Session, Opened]:
         if isinstance(server, StdioServer):
             child = StdioSession(server, on_notice, on_question)
             return child, await child.open()
-        return await detect.connect(server, on_notice, rules=config.mcp.headers, on_question=on_question)
+        return await detect.connect(
+            server,
+            on_notice,
+            rules=config.mcp.headers,
+            on_question=on_question,
+            bearer=bearers.get(server.name),
+        )
 
     return connect
 
@@ -79,3 +97,23 @@ def _most(config: Config) -> dict[str, int]:
     """Calls at the same time, of the servers where that is limited."""
     rates = {name: server.rate_limits for name, server in config.mcp.servers.items() if config.limited}
     return {name: each.max_in_flight for name, each in rates.items() if each and each.max_in_flight}
+
+
+def _vault(bus: Bus, config: Config) -> Vault | None:
+    """What operators were granted, if any server needs that and there is a key to open it with."""
+    wanted = any(
+        isinstance(server, HttpServer) and isinstance(server.auth, OperatorLogin)
+        for server in config.mcp.servers.values()
+    )
+    keys = fleet_keys(config) if wanted else ()
+    return Vault(bus, keys) if keys else None
+
+
+def _bearer(server: HttpServer, vault: Vault | None) -> Bearer | None:
+    match server.auth:
+        case ClientCredentials() as auth:
+            return Machine(server, auth)
+        case OperatorLogin() as auth:
+            return Granted(server, auth, vault)
+        case _:
+            return None

@@ -13,6 +13,7 @@ from libs.common.config import HttpServer
 from libs.common.errors import DeadlineExceeded, NexusError, NotSent, ServerUnavailable
 from libs.common.messages.calls import Client
 from services.connector import handshake, replies
+from services.connector.bearer import Bearer
 from services.connector.client import HttpClient, Response
 from services.connector.events import Event, EventParser
 from services.connector.headers import Headers
@@ -36,12 +37,13 @@ class SseSession:
         configured: Headers,
         on_notice: Notice,
         on_question: Asked = decline,
+        bearer: Bearer | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
         self._server = server
         self._name = f'server "{server.name}"'
-        self._client = HttpClient(server, configured)
+        self._client = HttpClient(server, configured, bearer)
         self._mux = Multiplexer(self._send, on_notice, on_question)
         self._endpoint: asyncio.Future[URL] = loop.create_future()
         self._reading: asyncio.Task[None] | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,21 +11,18 @@ import structlog
 from fastapi import FastAPI
 from msgspec.json import Decoder
 from nats.aio.msg import Msg
-from pydantic import SecretStr
 
-from libs.common import log as logs
 from libs.common import rpc, subjects
 from libs.common.codec import UNREADABLE, decoder
 from libs.common.config import Address, Config
 from libs.common.config.browsers import Cors as CorsTable
-from libs.common.config.values import key_bytes
 from libs.common.connection import Handler
-from libs.common.errors import ConfigError
 from libs.common.fleet import Fleet
+from libs.common.keyring import fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
-from libs.common.seal import KEY_SIZE, Keyring
+from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
 from services.edge.address import Proxies
 from services.edge.app import create_app, create_health
@@ -47,9 +43,6 @@ from services.edge.standing import Standing
 from services.edge.state import State, Tombstone
 
 log = structlog.get_logger("edge")
-
-KEYS_VARIABLE = "NEXUS_SEAL_KEYS"
-"""Base64 keys, comma-separated, where the configuration has none: how a supervisor hands down its own."""
 
 _cancel: Decoder[CancelRequest] = decoder(CancelRequest)
 _reply: Decoder[ClientReply] = decoder(ClientReply)
@@ -202,23 +195,8 @@ def _listed(names: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _keys(config: Config) -> Keyring:
-    keys = config.seal.decoded() or _handed_down()
+    keys = fleet_keys(config)
     if not keys:
         log.warning("no seal.keys: sessions end with this process and are unknown to other replicas")
         keys = (secrets.token_bytes(32),)
     return Keyring(list(keys))
-
-
-def _handed_down() -> tuple[bytes, ...]:
-    texts = [text for text in os.environ.get(KEYS_VARIABLE, "").split(",") if text]
-    for text in texts:
-        logs.hide(text)
-    try:
-        keys = tuple(key_bytes(SecretStr(text)) for text in texts)
-    except ValueError:
-        keys = (b"",)
-    if any(len(key) != KEY_SIZE for key in keys):
-        raise ConfigError(
-            f"{KEYS_VARIABLE} must hold base64 of {KEY_SIZE} random bytes, or several, comma-separated"
-        )
-    return keys

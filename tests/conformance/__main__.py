@@ -16,7 +16,6 @@ from tests.conformance.suite import REVISIONS, Scenario
 from tests.conformance.targets import TARGETS, collect
 
 EXPECTED = Path(__file__).parent / "expected.toml"
-EXPECTED_OUTWARD = Path(__file__).parent / "expected_client.toml"
 
 
 def show(found: dict[verdict.Key, list[Scenario]], revision: str, console: Console) -> None:
@@ -76,7 +75,7 @@ def main() -> int:
         show(found, revision, console)
     if arguments.verbose:
         print(*faults(found), sep="\n")
-    complaints = verdict.complaints(found, verdict.read(EXPECTED_OUTWARD if arguments.client else EXPECTED))
+    complaints = verdict.complaints(found, verdict.read(outward.EXPECTED if arguments.client else EXPECTED))
     print(*complaints, sep="\n")
     return 1 if complaints else 0
 

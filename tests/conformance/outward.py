@@ -14,6 +14,7 @@ from tests.conformance.suite import Check, Scenario
 
 ADAPTER = f"{sys.executable} -m tests.conformance.client"
 ROOT = Path(__file__).parents[2]
+EXPECTED = Path(__file__).parent / "expected_client.toml"
 TARGET = "client"
 """The one way there is, where the server mode has several."""
 PATIENCE = 400

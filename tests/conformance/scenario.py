@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
+import secrets
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +16,10 @@ from typing import Any
 from mcp.client import Client, ClientRequestContext
 from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
+from libs.common import keyring
 from libs.common import log as logs
 from tests.conformance.inline import Inline, gateway
+from tests.conformance.operator import authentication, use_as_operator
 from tests.system.wire import answered, ask, http, modern
 
 Do = Callable[["Task"], Awaitable[None]]
@@ -48,8 +53,15 @@ def run(url: str, env: Mapping[str, str]) -> int:
 
 
 async def _run(name: str, url: str, version: str, context: Mapping[str, Any], folder: Path) -> None:
-    async with gateway(folder, {"url": url}) as running:
+    auth = authentication(name, context)
+    os.environ[keyring.VARIABLE] = base64.b64encode(secrets.token_bytes(32)).decode()
+    async with gateway(
+        folder, {"url": url, **{f"auth.{key}": value for key, value in auth.items()}}
+    ) as running:
         task = Task(running, version, context)
+        if auth.get("type") == "oauth":
+            await use_as_operator(task)
+            return
         await running.until("ready")
         await DO.get(name, use_tools)(task)
 

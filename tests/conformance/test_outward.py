@@ -48,7 +48,7 @@ def test_a_run_that_broke_off_is_an_error(tmp_path: Path) -> None:
 
 
 def test_every_known_failure_has_a_reason_and_a_revision_that_is_run() -> None:
-    for each in verdict.read(Path(__file__).parent / "expected_client.toml"):
+    for each in verdict.read(outward.EXPECTED):
         assert each.reason
         assert each.revision in suite.REVISIONS
         assert each.targets == {outward.TARGET}

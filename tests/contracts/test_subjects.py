@@ -38,6 +38,7 @@ def listing() -> dict[str, str]:
         "bucket servers": subjects.SERVERS,
         "bucket leases": subjects.LEASES,
         "bucket sessions": subjects.SESSIONS,
+        "bucket credentials": subjects.CREDENTIALS,
     }
 
 

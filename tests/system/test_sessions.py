@@ -9,7 +9,7 @@ from mcp import Client
 
 from tests.system.gateway import Gateway, eventually, gone, only
 from tests.system.parts import witness
-from tests.system.wire import LEGACY, Message, begin, called, http, text
+from tests.system.wire import LEGACY, Message, answered, begin, called, http, text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -25,7 +25,7 @@ async def _echo(gateway: Gateway, headers: dict[str, str], number: int) -> Messa
     async with http() as client:
         message = called(number, "peer__echo", {"n": number})
         response = await client.post(gateway.url, json=message, headers=headers)
-    return dict(response.json())
+    return answered(response)
 
 
 async def test_a_session_begun_at_one_replica_goes_on_at_the_other(gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.system.gateway import Gateway
 from tests.system.parts import witness
-from tests.system.wire import ask, begin, called, execute, http, text, verdict
+from tests.system.wire import answered, ask, begin, called, execute, http, text, verdict
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -31,7 +31,7 @@ async def test_a_legacy_client_gets_it_too(gateway: Gateway) -> None:
     async with http() as client:
         headers = await begin(client, gateway.url)
         message = called(1, "peer__big", {"size": LARGEST})
-        answer = (await client.post(gateway.url, json=message, headers=headers)).json()
+        answer = answered(await client.post(gateway.url, json=message, headers=headers))
     assert len(text(answer)) == LARGEST
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.gateway import Gateway, Server
 from tests.system.parts import Journal, witness
-from tests.system.wire import Message, begin, called, execute, http, text, verdict
+from tests.system.wire import Message, answered, begin, called, execute, http, text, verdict
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
 
@@ -58,7 +58,7 @@ async def test_a_call_in_flight_is_finished_before_the_end(
             async with http() as client:
                 headers = await begin(client, gateway.url)
                 message = called(1, "peer__wait", {"seconds": 2, "tag": "legacy"})
-                answers.append((await client.post(gateway.url, json=message, headers=headers)).json())
+                answers.append(answered(await client.post(gateway.url, json=message, headers=headers)))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(modern)
@@ -79,7 +79,7 @@ async def test_a_call_that_outlasts_the_drain_is_ended_with_it(
             async with http(60) as client:
                 headers = await begin(client, gateway.url)
                 message = called(1, "peer__wait", {"seconds": 60, "tag": "long"})
-                answers.append((await client.post(gateway.url, json=message, headers=headers)).json())
+                answers.append(answered(await client.post(gateway.url, json=message, headers=headers)))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)

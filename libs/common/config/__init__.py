@@ -13,6 +13,7 @@ from libs.common.config.limits import (
 from libs.common.config.loading import load
 from libs.common.config.model import (
     Auth,
+    ClientCredentials,
     Config,
     Health,
     HttpServer,
@@ -20,18 +21,21 @@ from libs.common.config.model import (
     InsertHeader,
     Mcp,
     Nats,
+    OperatorLogin,
     Seal,
     Server,
     ServerTls,
     Sharing,
     StderrFile,
     StdioServer,
+    TokenAuth,
 )
 from libs.common.config.values import Address, parse_address
 
 __all__ = [
     "Address",
     "Auth",
+    "ClientCredentials",
     "Config",
     "Health",
     "HttpServer",
@@ -40,6 +44,7 @@ __all__ = [
     "Mcp",
     "Nats",
     "OnStorageError",
+    "OperatorLogin",
     "PerUser",
     "Rate",
     "RateLimits",
@@ -53,6 +58,7 @@ __all__ = [
     "StdioServer",
     "Storage",
     "StorageTls",
+    "TokenAuth",
     "load",
     "parse_address",
 ]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from libs.common.config.keys import known_keys
-from libs.common.config.model import HTTP, STDIO
+from libs.common.config.model import TAGS
 from libs.common.config.refused import REFUSED
 from libs.common.config.report import Key, Mistake, dotted, found_at, matches
 
@@ -29,7 +29,7 @@ _EXPECTED = {
 def find_mistakes(document: dict[str, Any], error: ValidationError) -> Iterator[Mistake]:
     """One mistake for each thing pydantic refused, with what `document`, not interpolated, says there."""
     for detail in error.errors(include_url=False, include_input=False):
-        key = tuple(part for part in detail["loc"] if part not in (HTTP, STDIO, "[key]"))
+        key = tuple(part for part in detail["loc"] if part not in (*TAGS, "[key]"))
         if detail["type"] == "extra_forbidden":
             yield Mistake(key, "", hint=_nearest(key, document), problem="unknown key")
         elif detail["type"] == "missing":

@@ -20,7 +20,7 @@ DEFERRED = tuple(
         "mcp.servers.*.env.*",
         "mcp.servers.*.cwd",
         "mcp.servers.*.stderr.file",
-        "mcp.servers.*.auth.token",
+        "mcp.servers.*.auth.*",
         "mcp.servers.*.headers.*.value",
         "mcp.servers.*.tls.*",
     )

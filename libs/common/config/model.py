@@ -37,8 +37,10 @@ from libs.common.config.values import (
     Network,
     Origin,
     Route,
+    ScopeName,
     SealKey,
     Size,
+    Text,
     Timeout,
     Variable,
     expected,
@@ -48,6 +50,7 @@ from libs.common.policy import Policy
 
 Sharing = Literal["shared", "per-principal", "per-session"]
 Era = Literal["auto", "modern", "legacy"]
+SecretMethod = Literal["client_secret_basic", "client_secret_post"]
 
 
 class ServerTls(Table):
@@ -96,10 +99,58 @@ class InsertHeader(Table):
     value: HeaderValue
 
 
-class Auth(Table):
+class TokenAuth(Table):
     """How we authenticate at a downstream: a token of our own."""
 
     token: Bearer
+
+
+class ClientCredentials(Table):
+    """How we get tokens for a downstream by ourselves (RFC 6749 §4.4)."""
+
+    type: Literal["client-credentials"]
+    client_id: Text
+    client_secret: Bearer | None = None
+    private_key: SecretStr | None = None
+    """PEM; then the client proves who it is by signing (RFC 7523)."""
+    token_endpoint_auth_method: SecretMethod | Literal["private_key_jwt"] | None = None
+    issuer: HttpUrl | None = None
+    token_url: HttpUrl | None = None
+    scopes: tuple[ScopeName, ...] = ()
+    resource: HttpUrl | None = None
+
+    @property
+    def method(self) -> SecretMethod | Literal["private_key_jwt"]:
+        """As configured, else what the kind of secret suggests."""
+        default: Literal["private_key_jwt", "client_secret_basic"]
+        default = "private_key_jwt" if self.private_key is not None else "client_secret_basic"
+        return self.token_endpoint_auth_method or default
+
+
+class OperatorLogin(Table):
+    """How an operator gets us tokens: by `nexus login` (OAuth 2.1 authorization code)."""
+
+    type: Literal["oauth"]
+    client_id: Text | None = None
+    client_secret: Bearer | None = None
+    token_endpoint_auth_method: SecretMethod | Literal["none"] | None = None
+    client_metadata_url: HttpUrl | None = None
+    issuer: HttpUrl | None = None
+    scopes: tuple[ScopeName, ...] = ()
+
+
+def _auth_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return {"client-credentials": CREDENTIALS, "oauth": LOGIN}.get(str(kind), TOKEN)
+
+
+TOKEN, CREDENTIALS, LOGIN = "<token>", "<client-credentials>", "<oauth>"
+Auth = Annotated[
+    Annotated[TokenAuth, Tag(TOKEN)]
+    | Annotated[ClientCredentials, Tag(CREDENTIALS)]
+    | Annotated[OperatorLogin, Tag(LOGIN)],
+    Discriminator(_auth_kind),
+]
 
 
 class HttpTls(Table):
@@ -182,6 +233,7 @@ def _kind(value: Any) -> str:
 
 STDIO, HTTP = "<stdio>", "<http>"
 """Tags of the two kinds; pydantic puts them into the place of a mistake, where `findings` takes them out."""
+TAGS = (STDIO, HTTP, TOKEN, CREDENTIALS, LOGIN)
 
 AnyServer = Annotated[
     Annotated[StdioServer, Tag(STDIO)] | Annotated[HttpServer, Tag(HTTP)],

@@ -12,7 +12,6 @@ REFUSED: dict[str, tuple[str, tuple[object, ...]]] = {
     "llm": ("is out of scope: Nexus is a gateway for MCP; remove it", ()),
     "telemetry": (_YET, ()),
     "mcp.downstream_cache": (_YET, ()),
-    "mcp.servers.*.auth.type": ("is not supported yet; give auth.token or remove it", ()),
 }
 """Dotted pattern: what is said of the key, and the values that change nothing and are let through."""
 

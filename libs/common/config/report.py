@@ -20,6 +20,8 @@ SECRET = tuple(
         "mcp.headers.*.value",
         "mcp.servers.*.env.*",
         "mcp.servers.*.auth.token",
+        "mcp.servers.*.auth.client_secret",
+        "mcp.servers.*.auth.private_key",
         "mcp.servers.*.headers.*.value",
         "nats.url",
         "seal.keys.*",

@@ -25,6 +25,7 @@ _SIZE = re.compile(r"(\d{1,15})\s*([kmg]?i?b)\Z", re.IGNORECASE)
 _SCALE = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _FIELD = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?\Z")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}\Z")
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}\Z")
@@ -190,6 +191,12 @@ def _bearer(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _text(text: str) -> str:
+    if not _FIELD.match(text) or not text.strip():
+        raise expected("text on one line that is not empty")
+    return text
+
+
 def _spread(value: object) -> object:
     if value == "per-worker" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
@@ -287,6 +294,7 @@ HeaderName = Annotated[str, AfterValidator(_token)]
 HeaderValue = Annotated[SecretStr, AfterValidator(_field)]
 Bearer = Annotated[SecretStr, AfterValidator(_bearer)]
 Count = Annotated[StrictInt, AfterValidator(_count)]
+Text = Annotated[str, AfterValidator(_text)]
 Instances = Annotated[StrictInt | Literal["per-worker"], BeforeValidator(_spread)]
 Command = Annotated[tuple[str, ...], AfterValidator(_command)]
 Variable = Annotated[str, AfterValidator(_variable)]

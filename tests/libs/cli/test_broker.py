@@ -48,7 +48,10 @@ async def started(tmp_path: Path) -> AsyncIterator[broker.Broker]:
 
 async def ended(pid: int) -> None:
     """Return when process `pid`, a child or not, has ended."""
-    descriptor = os.pidfd_open(pid)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, over.set)

@@ -14,7 +14,8 @@ import pytest
 import typer
 
 from libs.cli import local
-from libs.cli.local import KEYS_VARIABLE, parse_scale, seal_key
+from libs.cli.local import parse_scale, seal_key
+from libs.common import keyring
 from libs.common.config import Address
 from libs.common.errors import ConfigError
 from libs.common.service import SOCKETS_VARIABLE, WORKER_VARIABLE, Options
@@ -70,7 +71,7 @@ async def test_a_taken_address_ends_the_run_with_a_sentence() -> None:
             local._listen(Address("127.0.0.1", port))
 
 
-async def test_only_an_edge_gets_the_socket_and_the_key(tmp_path: Path) -> None:
+async def test_only_an_edge_gets_the_socket_and_only_who_seals_the_key(tmp_path: Path) -> None:
     options = Options(tmp_path / "nexus.toml", log="debug", style="json")
     with local._listen(Address("127.0.0.1", 0)) as listener:
         children = {
@@ -84,7 +85,8 @@ async def test_only_an_edge_gets_the_socket_and_the_key(tmp_path: Path) -> None:
         assert child.argv[3:] == (
             role, "--config", str(tmp_path / "nexus.toml"), "--log", "debug", "--log-style", "json",
         )  # fmt: skip
-        assert (KEYS_VARIABLE in child.env, SOCKETS_VARIABLE in child.env) == ((role == "edge"),) * 2
+        assert (keyring.VARIABLE in child.env) == (role in ("edge", "connector"))
+        assert (SOCKETS_VARIABLE in child.env) == (role == "edge")
     assert (children["edge"].fds, children["edge"].env[SOCKETS_VARIABLE]) == ((number,), str(number))
     assert children["router"].fds == ()
 
@@ -96,4 +98,4 @@ async def test_one_process_for_all_ends_with_the_error_of_any(tmp_path: Path) ->
     with local._listen(Address("127.0.0.1", 0)) as listener, pytest.raises(ConfigError, match="no such file"):
         await local._in_one_process(options, urls, (listener,), asyncio.Event())
     assert asyncio.all_tasks() == before
-    assert KEYS_VARIABLE not in os.environ
+    assert keyring.VARIABLE not in os.environ

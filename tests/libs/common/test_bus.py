@@ -190,3 +190,29 @@ async def test_closing_is_bounded_whatever_the_broker_does(broker: Broker) -> No
 
 async def test_the_bound_of_a_message_is_that_of_the_broker(bus: Bus) -> None:
     assert bus.max_payload == 9 * 1024 * 1024
+
+
+async def test_a_question_is_answered_or_nobody_is_there_or_nobody_speaks(bus: Bus, other: Bus) -> None:
+    async def answer(msg: Msg) -> None:
+        if msg.data == b"how?":
+            await msg.respond(b"well")
+
+    sub = await other.subscribe(SUBJECT, answer)
+    await other.settled()
+    with anyio.fail_after(10):
+        assert await bus.ask(SUBJECT, b"how?", 5) == b"well"
+        assert await bus.ask(SUBJECT, b"why?", 0.05) is None
+        await other.drop(sub)
+        await other.settled()
+        assert await bus.ask(SUBJECT, b"how?", 5) == b""
+    assert not bus.answers
+
+
+async def test_a_question_without_a_broker_is_refused(bus: Bus, broker: Broker) -> None:
+    broker.stop(kill=True)
+    with anyio.fail_after(10):
+        while bus.connected:
+            await anyio.sleep(0.01)
+    with pytest.raises(BusUnavailable):
+        await bus.ask(SUBJECT, b"how?", 5)
+    assert not bus.answers

@@ -18,7 +18,7 @@ from libs.common.codec import encode, raw
 from libs.common.identity import Principal
 from libs.common.messages.streams import Kept
 from libs.common.seal import Keyring
-from services.edge import listening, standing
+from services.edge import journal, listening, standing
 from services.edge.holding import holding
 from services.edge.journal import Journals
 from services.edge.lines import Lines
@@ -349,3 +349,29 @@ async def test_a_broker_that_forgot_everything_keeps_streams_again(one: Replica,
     await one.journals._write()
     await one.bus.settled()
     assert await stored(one.bus) > 0
+
+
+async def test_a_client_that_was_asked_can_come_back_to_answer(one: Replica, two: Replica) -> None:
+    headers = await one.edge.session(PATH, capabilities={"elicitation": {}, "roots": {}})
+    primed, *questions = await begun(one.edge, headers, 3, tool="asks")
+    with anyio.fail_after(10):
+        async with two.edge.http.stream("GET", PATH, headers=back(headers, primed.id)) as answer:
+            found = read(answer)
+            assert [(await anext(found)).message["id"] for _ in questions] == [
+                each.message["id"] for each in questions
+            ]
+            for question in questions:
+                reply = {"jsonrpc": "2.0", "id": question.message["id"], "result": {"said": "yes"}}
+                assert (await one.edge.http.post(PATH, json=reply, headers=headers)).status_code == 202
+            final = (await anext(found)).message
+    assert (final["id"], "yes" in str(final["result"])) == (7, True)
+
+
+async def test_a_client_that_was_asked_and_stays_away_is_given_up(
+    one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ABANDONED", 0.05)
+    headers = await one.edge.session(PATH, capabilities={"elicitation": {}, "roots": {}})
+    primed, *_ = await begun(one.edge, headers, 3, tool="asks")
+    await until(lambda: len(one.edge.flights) == 0)
+    assert (await again(one.edge, headers, primed.id))[-1].message["error"]["data"]["executed"] == "unknown"

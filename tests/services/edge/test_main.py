@@ -15,7 +15,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from libs.common import log, subjects
+from libs.common import keyring, log, subjects
 from libs.common.bus import Bus
 from libs.common.codec import encode
 from libs.common.config import Config, load
@@ -23,7 +23,7 @@ from libs.common.errors import ConfigError
 from libs.common.kv import Bucket
 from libs.common.messages.catalog import Listing
 from libs.common.service import Context, Options
-from services.edge.main import KEYS_VARIABLE, build
+from services.edge.main import build
 from tests.broker import Broker, free_port
 from tests.services.connector.http.test_tls import Authority
 from tests.services.edge.conftest import LEGACY
@@ -37,7 +37,7 @@ OTHER = base64.b64encode(bytes(range(1, 33))).decode()
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """No keys of the environment, and what is hidden in logs is forgotten after the test."""
-    monkeypatch.delenv(KEYS_VARIABLE, raising=False)
+    monkeypatch.delenv(keyring.VARIABLE, raising=False)
     monkeypatch.setattr(log, "_secrets", set())
 
 
@@ -154,14 +154,14 @@ async def test_a_certificate_makes_the_listener_speak_tls_alone(broker: Broker, 
 async def test_edges_with_the_same_key_know_each_others_sessions(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(KEYS_VARIABLE, KEY)
+    monkeypatch.setenv(keyring.VARIABLE, KEY)
     async with serving(broker, tmp_path) as first:
         session = await initialize(first)
-    monkeypatch.setenv(KEYS_VARIABLE, f"{OTHER},{KEY}")
+    monkeypatch.setenv(keyring.VARIABLE, f"{OTHER},{KEY}")
     async with serving(broker, tmp_path) as rotated:
         assert await list_tools(rotated, session) == 200
         younger = await initialize(rotated)
-    monkeypatch.setenv(KEYS_VARIABLE, KEY)
+    monkeypatch.setenv(keyring.VARIABLE, KEY)
     async with serving(broker, tmp_path) as old:
         assert await list_tools(old, session) == 200
         assert await list_tools(old, younger) == 404
@@ -170,7 +170,7 @@ async def test_edges_with_the_same_key_know_each_others_sessions(
 async def test_keys_of_the_configuration_go_before_those_handed_down(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(KEYS_VARIABLE, KEY)
+    monkeypatch.setenv(keyring.VARIABLE, KEY)
     async with serving(broker, tmp_path) as handed:
         session = await initialize(handed)
     async with serving(broker, tmp_path, f'[seal]\nkeys = ["{OTHER}"]\n') as written:
@@ -193,9 +193,11 @@ async def test_without_a_key_sessions_end_with_the_edge_and_it_says_so(
 async def test_a_key_that_is_none_is_a_configuration_error_that_does_not_repeat_it(
     bus: Bus, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str
 ) -> None:
-    monkeypatch.setenv(KEYS_VARIABLE, keys)
+    monkeypatch.setenv(keyring.VARIABLE, keys)
     context = Context("edge", "e1", configured(tmp_path), bus, Options(tmp_path), broker.url)
-    with pytest.raises(ConfigError, match=f"{KEYS_VARIABLE} must hold base64 of 32 random bytes") as caught:
+    with pytest.raises(
+        ConfigError, match=f"{keyring.VARIABLE} must hold base64 of 32 random bytes"
+    ) as caught:
         async with build(context):
             pass
     assert keys not in str(caught.value)

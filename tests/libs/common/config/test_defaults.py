@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from libs.common.config import Address, HttpServer, StderrFile, StdioServer
+from libs.common.config import Address, HttpServer, StderrFile, StdioServer, TokenAuth
 from tests.libs.common.config.conftest import TIME, Read
 
 SMALLEST = TIME + '[mcp.servers.api]\nurl = "https://api.example/mcp"\n'
@@ -160,7 +160,7 @@ def test_every_key_of_a_remote_server_is_taken_over(read: Read) -> None:
     assert isinstance(far, HttpServer)
     assert (far.url, far.protocol, far.era) == ("http://example.com/sse", "sse", "modern")
     assert far.message_url == "http://example.com/messages"
-    assert far.auth is not None
+    assert isinstance(far.auth, TokenAuth)
     assert far.auth.token.get_secret_value() == "t"
     assert (far.headers[0].name, far.headers[0].value.get_secret_value()) == ("X-One", "b")
     assert (far.tls.verify_certs, far.tls.accept_invalid_hostnames) == (False, True)

@@ -10,7 +10,6 @@ EXAMPLES = {
     "llm": "[llm.providers.openai]\ntype = 'openai'",
     "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nheaders = 's3cret'",
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
-    "mcp.servers.*.auth.type": f"[{SERVER}.auth]\ntype = 'forward'",
 }
 
 
