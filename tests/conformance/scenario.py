@@ -19,7 +19,7 @@ from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from libs.common import keyring
 from libs.common import log as logs
 from tests.conformance.inline import Inline, gateway
-from tests.conformance.operator import authentication, use_as_operator
+from tests.conformance.person import authentication, use_as_operator
 from tests.system.wire import answered, ask, http, modern
 
 Do = Callable[["Task"], Awaitable[None]]
