@@ -62,9 +62,12 @@ async def execute(url: str, tool: str, arguments: Message | None = None, *, time
         return answered(await ask(client, url, "tools/call", params))
 
 
-async def begin(client: httpx.AsyncClient, url: str, version: str = LEGACY) -> dict[str, str]:
+async def begin(
+    client: httpx.AsyncClient, url: str, version: str = LEGACY, **capabilities: Message
+) -> dict[str, str]:
     """Open a legacy session; the headers of everything that is said in it."""
-    params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "wire", "version": "1"}}
+    info = {"name": "wire", "version": "1"}
+    params = {"protocolVersion": version, "capabilities": capabilities, "clientInfo": info}
     body = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
     response = await client.post(url, json=body, headers=ACCEPT)
     assert response.status_code == 200, response.text

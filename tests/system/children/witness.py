@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = dict(flag.partition("=")[::2] for flag in sys.argv[1:])
-TOOLS = ["echo", "steps", "wait", "crash", "big", "flood", "pid", "odd", "env"]
+TOOLS = ["echo", "steps", "wait", "crash", "big", "flood", "pid", "odd", "env", "ask"]
 ODD = Path(__file__).with_name("odd.json")
 waiting: dict[int, threading.Event] = {}
+replies: dict[str, Any] = {}
 lock = threading.Lock()
 
 
@@ -54,6 +55,22 @@ def wait(number: int, arguments: dict[str, Any]) -> None:
     send(number, text("waited"))
 
 
+def ask(number: int, arguments: dict[str, Any]) -> None:
+    """Ask the client's person, and answer with what was said."""
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    params = {"message": "Who are you?", "requestedSchema": schema}
+    asked = f"ask-{number}"
+    write(json.dumps({"jsonrpc": "2.0", "id": asked, "method": "elicitation/create", "params": params}))
+    note("asking", arguments.get("tag"))
+    waiting[number].wait()
+    if asked in replies:
+        note("told", arguments.get("tag"))
+        send(number, text(json.dumps(replies.pop(asked))))
+    else:
+        error = {"code": 0, "message": "Request cancelled"}
+        write(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}))
+
+
 def steps(number: int, token: object, arguments: dict[str, Any]) -> None:
     """Tell of each step, and answer when as many files exist as were named."""
     for step in range(1, arguments["count"] + 1):
@@ -80,6 +97,8 @@ def run(number: int, name: str, arguments: dict[str, Any], token: object) -> Non
             steps(number, token, arguments)
         case "wait":
             wait(number, arguments)
+        case "ask":
+            ask(number, arguments)
         case "crash":
             note("crashing")
             os._exit(3)
@@ -128,6 +147,9 @@ def take(message: dict[str, Any]) -> None:
         waiting.get(number, threading.Event()).set()
     elif "id" in message and "method" in message:
         answer(message["id"], message["method"], message.get("params", {}))
+    elif str(message.get("id")).startswith("ask-"):
+        replies[message["id"]] = message.get("result", message.get("error"))
+        waiting[int(message["id"].removeprefix("ask-"))].set()
 
 
 def alone() -> None:
