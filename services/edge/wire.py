@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 log = structlog.get_logger("edge")
 
 HEADER_MAX = 64 * 1024
-"""Bytes of a request line and its headers."""
+"""Bytes of a request line and its headers; of what stands around the chunks of its body, trailers too."""
 
 
 @dataclass(slots=True)
@@ -53,6 +53,8 @@ def bounded(bounds: Bounds) -> type[HttpToolsProtocol]:
         _entered = False
         _late: asyncio.TimerHandle | None = None
         _header = 0
+        _inside = False
+        """Whether the head of a request has come, and not yet its end."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -72,11 +74,11 @@ def bounded(bounds: Bounds) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self._late is not None:
-                self._header += len(data)
+            self._header += len(data)
             super().data_received(data)
-            if self._late is not None and self._header > HEADER_MAX:
+            if self._header > HEADER_MAX and (self._late is not None or self._inside):
                 self._stop()
+                self._inside = False
                 self.send_400_response("The headers are too large.")
 
         def on_message_begin(self) -> None:
@@ -84,9 +86,23 @@ def bounded(bounds: Bounds) -> type[HttpToolsProtocol]:
             if self._late is None:
                 self._start()
 
+        def on_header(self, name: bytes, value: bytes) -> None:
+            # After the head come trailers: nothing here reads them (RFC 9110 §6.5.1), so they are not kept.
+            if not self._inside:
+                super().on_header(name, value)
+
         def on_headers_complete(self) -> None:
             self._stop()
+            self._inside, self._header = True, 0
             super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            self._header = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._inside = False
+            super().on_message_complete()
 
         def _start(self) -> None:
             self._header = 0

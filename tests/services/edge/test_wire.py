@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 import uvicorn
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.edge.wire import HEADER_MAX, Bounds, bounded
 
@@ -20,10 +22,10 @@ ASK = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @asynccontextmanager
-async def serving(bounds: Bounds) -> AsyncIterator[int]:
+async def serving(bounds: Bounds, app: ASGIApp | None = None) -> AsyncIterator[int]:
     """The port of a server that answers 204."""
     config = uvicorn.Config(
-        Response(status_code=204),
+        app or Response(status_code=204),
         http=bounded(bounds),
         lifespan="off",
         log_config=None,
@@ -122,3 +124,42 @@ async def test_connections_of_a_proxy_are_not_counted_one_by_one() -> None:
             for stream in streams:
                 await stream.send(ASK)
                 assert (await stream.receive()).startswith(b"HTTP/1.1 204")
+
+
+async def poured(stream: anyio.abc.SocketStream, part: bytes) -> None:
+    while True:
+        await stream.send(part)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [
+        (b"1\r\nx\r\n0\r\n", b"x-trailer: " + b"a" * 1000 + b"\r\n"),
+        (b"0\r\nx-trailer: ", b"a" * 1000),
+        (b"1;extension=", b"a" * 1000),
+    ],
+    ids=["many", "long", "extension"],
+)
+async def test_what_stands_around_a_body_is_not_endless(start: bytes, part: bytes) -> None:
+    async with serving(Bounds(10, 10, 5)) as port, connections(port, 1) as (stream,):
+        await stream.send(CHUNKED + start)
+        with anyio.fail_after(5), pytest.raises(anyio.BrokenResourceError):
+            await poured(stream, part * 64)
+
+
+async def test_trailers_are_no_headers_and_a_body_may_have_them() -> None:
+    seen: list[tuple[int, list[str]]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await Request(scope, receive).body()
+        seen.append((len(body), [name.decode() for name, _ in scope["headers"]]))
+        await Response(status_code=204)(scope, receive, send)
+
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    text = CHUNKED + chunk * 4 + b"0\r\nauthorization: late\r\n\r\n"
+    async with serving(Bounds(10, 10, 5), app) as port:
+        assert (await asked(port, text)).startswith(b"HTTP/1.1 204")
+    assert seen == [(4 * 65536, ["host", "transfer-encoding"])]
