@@ -16,6 +16,8 @@ from msgspec import Struct
 from libs.common.identity import Principal
 
 Kind = Literal["tool", "prompt", "resource"]
+NAME_MAX = 256
+"""Characters of a name whose decision is remembered: anybody may ask for any name."""
 
 
 class Rule(Struct, frozen=True):
@@ -89,7 +91,9 @@ class Policy:
         """Whether `principal` may see and use `server`, or a tool, prompt or resource of it."""
         if server not in self._rules:
             return _ALLOWED
-        return self._decide(principal.groups, principal.scopes, server, name if kind == "tool" else "")
+        tool = name if kind == "tool" else ""
+        decide = self._decide if len(tool) <= NAME_MAX else self._judge
+        return decide(principal.groups, principal.scopes, server, tool)
 
     def allows(self, principal: Principal, server: str, name: str = "", kind: Kind = "tool") -> bool:
         """Whether `principal` may see it; a scope may still be missing to use it."""

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 from services.edge.headers import Headers
 
+TEXT_MAX = 128
+"""Characters of an address and what may stand around it; longer texts are none, and are not remembered."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -45,9 +47,13 @@ NOBODY = Proxies()
 """No header is believed."""
 
 
-@lru_cache(maxsize=4096)
 def _address(text: str) -> str | None:
     """The one way to write an address; an IPv4 address in IPv6 form is the IPv4 address."""
+    return _written(text) if len(text) <= TEXT_MAX else None
+
+
+@lru_cache(maxsize=4096)
+def _written(text: str) -> str | None:
     try:
         address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]"))
     except ValueError:

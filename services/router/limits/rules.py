@@ -43,7 +43,13 @@ class Rules:
         self._servers: Mapping[str, ServerRates] = {
             name: server.rate_limits for name, server in servers if server.rate_limits is not None
         }
-        self.levels = lru_cache(maxsize=CACHED)(self._levels)
+        self.cached = lru_cache(maxsize=CACHED)(self._levels)
+
+    def levels(self, facts: Facts) -> tuple[Level, ...]:
+        """What the call counts to. Only names that have limits are remembered: others are any text."""
+        rates = self._servers.get(facts.server)
+        server, tools = (facts.server, rates.tools) if rates is not None else ("", {})
+        return self.cached(Facts(facts.principal, server, facts.tool if facts.tool in tools else ""))
 
     @property
     def tools(self) -> dict[str, frozenset[str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import pytest
 
@@ -120,3 +121,13 @@ def test_callers_that_rules_do_not_tell_apart_stand_on_the_same_ground() -> None
     ada, bob = Principal("ada", groups=("dev",)), Principal("bob", groups=("dev",))
     assert ruled.ground(ada) == ruled.ground(bob) != ruled.ground(Principal("eve"))
     assert Policy(closed=True).ground(ada) is Policy().ground(Principal("eve")) is None
+
+
+def test_names_that_callers_make_up_are_not_kept() -> None:
+    policy = Policy({"git": Rules(tools={"log*": rule(deny={"dev"})})})
+    tracemalloc.start()
+    for number in range(100):
+        assert not policy.allows(caller("dev"), "git", f"log{number}" * 25_000)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * 1024 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -184,10 +185,20 @@ def test_levels_are_remembered_and_not_without_end() -> None:
     assert made.levels(facts) is made.levels(facts)
     for number in range(5000):
         made.levels(Facts(Principal(f"u{number}")))
-    assert made.levels.cache_info().currsize <= 4096
+    assert made.cached.cache_info().currsize <= 4096
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "a:b{c}\r\n*", "\x00"])
 def test_what_a_caller_is_called_never_reaches_a_key(text: str) -> None:
     facts: Any = Facts(Principal(text, text, (text,), address=text), "git", "log")
     assert all(len(level.key) == 32 and level.key.isalnum() for level in rules().levels(facts))
+
+
+def test_names_that_callers_make_up_are_not_kept() -> None:
+    made = rules()
+    tracemalloc.start()
+    for number in range(100):
+        assert "tool" not in scopes(made, Facts(ANN, "git", f"{number}" * 100_000))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * 1024 * 1024
