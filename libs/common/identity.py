@@ -25,7 +25,12 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """The identity that handles (sessions, cursors, tasks) are bound to."""
+        """The identity that handles (sessions, cursors, tasks) are bound to.
+
+        Where a proxy alone says who calls, nobody has a name but the client's.
+        """
+        if self.tier == "anonymous" and self.client:
+            return f"|{self.subject}|{self.client}"
         return f"{self.issuer}|{self.subject}"
 
 

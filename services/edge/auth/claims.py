@@ -7,7 +7,6 @@ from typing import Any
 
 Claims = Mapping[str, Any]
 """What a verified token says."""
-VALUES_MAX = 64
 TEXT_MAX = 256
 
 
@@ -15,6 +14,7 @@ def claim_texts(claims: Claims, path: str) -> tuple[str, ...]:
     """The texts at a dotted path: of a text, number or boolean one, of an array of them several.
 
     A claim whose own name holds dots (`https://example.com/groups`) is found by that name first.
+    All of them count, however many: a rule may deny the last one. A token's length bounds them.
     """
     value: Any = claims.get(path)
     if value is None:
@@ -22,7 +22,7 @@ def claim_texts(claims: Claims, path: str) -> tuple[str, ...]:
         for part in path.split("."):
             value = value.get(part) if isinstance(value, dict) else None
     values = value if isinstance(value, list) else [value]
-    return tuple(text for text in map(_text, values[:VALUES_MAX]) if text)
+    return tuple(text for text in map(_text, values) if text)
 
 
 def _text(value: Any) -> str:

@@ -28,6 +28,10 @@ class Authority:
     keys: KeySet
     audience: frozenset[str] = frozenset()
 
+    def issued(self, claims: Mapping[str, Any]) -> bool:
+        """Whether verified claims are of this issuer; others may sign with keys of the same URL."""
+        return any(claims["iss"] == name for name in self.issuers)
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -54,7 +58,7 @@ class Verifier:
             for key in await authority.keys.find(kid):
                 if algorithm in key.algorithms:
                     claims = _verified(token, algorithm, key)
-                    if claims is not None:
+                    if claims is not None and authority.issued(claims):
                         return self._checked(claims, authority)
         if not any(authority.keys.known for authority in self._authorities):
             raise KeysUnavailable
@@ -63,8 +67,7 @@ class Verifier:
     def _checked(self, claims: dict[str, Any], authority: Authority) -> Token:
         expires, now = claims["exp"], time.time()
         sound = (
-            any(claims["iss"] == name for name in authority.issuers)
-            and isinstance(claims["sub"], str)
+            isinstance(claims["sub"], str)
             and 0 < len(claims["sub"]) <= KID_MAX
             and isinstance(expires, int | float)
             and math.isfinite(expires)

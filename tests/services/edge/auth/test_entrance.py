@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from libs.common.apikeys import Record, hash_key, new_key, write_records
 from libs.common.messages.calls import CallServer
 from libs.common.policy import Policy, Rule, Rules
+from services.edge.address import Proxies
 from services.edge.auth.apikeys import ApiKeys
 from services.edge.auth.authenticate import Authenticate
+from services.edge.auth.claims import claim_texts
 from services.edge.auth.client import Identification, from_claim, from_header
 from tests.services.edge.auth.doors import guarded, listed, oauth
 from tests.services.edge.auth.issuer import RESOURCE, Issuer
@@ -265,3 +268,30 @@ async def test_a_header_names_a_client_only_if_a_proxy_sets_it() -> None:
     client = Identification(from_header("X-Client-Id"), None, frozenset())
     async with guarded(None, client=client) as edge:
         assert (await listed(edge, None, **{"x-client-id": "me"})).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["%0D%0Ax-evil:%20yes", "%22", "%E2%82%AC", "%00", "a" * 5000])
+async def test_a_challenge_for_a_path_that_is_none_is_well_formed(name: str) -> None:
+    async with guarded(Issuer()) as edge:
+        answer = await listed(edge, None, f"/mcp/{name}")
+    assert answer.status_code == 401
+    assert "x-evil" not in answer.headers
+    url = re.fullmatch(r'Bearer resource_metadata="([^"\s]+)"', answer.headers["www-authenticate"])
+    assert url is not None
+    assert len(url[1]) < 500
+
+
+async def test_clients_that_only_a_proxy_tells_apart_do_not_share_sessions() -> None:
+    client = Identification(from_header("x-client-id"), None, frozenset())
+    proxies = Proxies((ip_network("127.0.0.0/8"),))
+    async with guarded(None, client=client, settings={"proxies": proxies}) as edge:
+        ours, theirs = ({"x-client-id": name} for name in ("one", "two"))
+        edge.http.headers.update(ours)
+        session = await edge.session()
+        answers = [await edge.legacy({**session, **each}, "tools/list") for each in (ours, theirs)]
+    assert [answer.status_code for answer in answers] == [200, 404]
+
+
+def test_every_group_of_a_token_counts() -> None:
+    groups = [f"g{number}" for number in range(500)]
+    assert claim_texts({"groups": groups}, "groups") == tuple(groups)

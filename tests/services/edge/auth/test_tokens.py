@@ -97,6 +97,16 @@ async def test_the_key_of_one_issuer_signs_nothing_for_another() -> None:
     assert (await verifier(a, b).verify(b.token())).claims["iss"] == b.name
 
 
+async def test_two_issuers_may_keep_their_keys_at_one_url() -> None:
+    a, b = Issuer("https://a.example"), Issuer("https://b.example")
+    keys = KeySet("url", None, a.fetch)
+    both = Verifier([Authority(frozenset((each.name,)), keys) for each in (a, b)], 86_400)
+    for each in (a, b):
+        assert (await both.verify(each.token())).claims["iss"] == each.name
+    with pytest.raises(Unauthorized):
+        await both.verify(a.token(iss="https://c.example"))
+
+
 async def test_an_unsigned_token_is_refused() -> None:
     issuer = Issuer()
     body = issuer.token().split(".")[1]
