@@ -72,7 +72,7 @@ class Questions:
 
 def addressed(request_id: object) -> tuple[str, str] | None:
     """The replica and the token in the id of a question of ours; None for any other id."""
-    if not isinstance(request_id, str):
+    if not isinstance(request_id, str) or not request_id.isascii():
         return None
     replica, dot, token = request_id.partition(".")
     ours = dot and replica.isalnum() and token.isalnum() and len(request_id) < 64

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import DecodeError, Raw
 from msgspec.structs import replace
@@ -37,6 +38,9 @@ _CARRIED = ("tools", "prompts", "resources", "completions", "logging")
 _UNSHARED = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 """They would change, for everybody, the one session that all clients of a server share."""
 LISTEN = "subscriptions/listen"
+NAME_SHOWN = 64
+"""Characters of an unknown server's name that are repeated to who asked for it."""
+_NOTIFICATION = "notifications/"
 _OWN_HOP = frozenset({"notifications/initialized", "notifications/cancelled", "notifications/progress"})
 """They name requests of the client's hop by ids and tokens that mean nothing, or another call, further on."""
 
@@ -63,7 +67,8 @@ class Transparent:
         self._gateway = gateway
         self._catalog = catalog
         self._settings = settings
-        self.route = f"{settings.mcp_path}/{server}"
+        # Whatever a client writes there goes into headers and events. A name that is one stays as it is.
+        self.route = f"{settings.mcp_path}/{quote(server[:NAME_SHOWN], safe='')}"
 
     @property
     def logs(self) -> bool:
@@ -91,9 +96,10 @@ class Transparent:
 
     def mirrored(self, tool: object, principal: Principal) -> Any | None:
         listing = self._listing()
-        if listing is None or not isinstance(tool, str) or not self._visible(principal, tool):
+        if listing is None or not isinstance(tool, str):
             return None
-        return self._schemas.schema(listing, tool)
+        schema = self._schemas.schema(listing, tool)
+        return schema if schema is not None and self._visible(principal, tool) else None
 
     async def answer(self, ask: Ask) -> Raw:
         self._check_known(ask.principal)
@@ -150,15 +156,18 @@ class Transparent:
     def _tool(self, ask: Ask) -> str:
         """The tool that is called. One the caller may not see is unknown, like those that are not there."""
         name = ask.params.get("name")
-        if ask.method != "tools/call" or not isinstance(name, str):
+        if ask.method != "tools/call":
             return ""
+        if not isinstance(name, str):
+            # A server may take a list of one name for that name; rules and limits would not.
+            raise InvalidParams('tools/call needs the name of a tool in "name"')
         if self._settings.policy.ruled(self._server) and not self._offered(ask.principal, name):
             raise InvalidParams(f"unknown tool {name[:64]!r}: tools/list has the names")
         return name
 
     def _offered(self, principal: Principal, tool: str) -> bool:
         listing = self._listing()
-        return self._visible(principal, tool) and self._listed.has(listing, tool)
+        return self._listed.has(listing, tool) and self._visible(principal, tool)
 
     def _visible(self, principal: Principal, tool: str = "") -> bool:
         return self._settings.policy.allows(principal, self._server, tool)
@@ -170,7 +179,8 @@ class Transparent:
 
     async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
         self._check_known(principal)
-        if method in _OWN_HOP:
+        # A request without an id is no notification: a careless server would run it, past rules and limits.
+        if method in _OWN_HOP or not method.startswith(_NOTIFICATION):
             return
         deadline = self._settings.deadline(self._server)
         await self._gateway.request(NotifyServer(self._server, method, deadline, raw(params), principal))
@@ -193,7 +203,7 @@ class Transparent:
                 why = f": {status.error}" if status.error else ""
                 text = f'the server "{self._server}" is configured but not ready ({status.state}{why})'
                 return CallFailed(ServerUnavailable(text).failure())
-        unknown = ServerUnknown(f'there is no server "{self._server[:64]}" behind this gateway')
+        unknown = ServerUnknown(f'there is no server "{self._server[:NAME_SHOWN]}" behind this gateway')
         return CallFailed(replace(unknown.failure(), http=404))
 
 

@@ -96,7 +96,7 @@ async def test_a_log_level_is_remembered_and_asked_of_modern_servers(edge: Edge)
     assert b'"io.modelcontextprotocol/logLevel":"error"' in bytes(sent.params)
 
 
-@pytest.mark.parametrize("odd", [1, None, "", "plain", "a.", ".b", "a.b.c", "a/b.c", "x" * 70 + ".y"])
+@pytest.mark.parametrize("odd", [1, None, "", "plain", "a.", ".b", "a.b.c", "a/b.c", "é.b", "x" * 70 + ".y"])
 def test_only_ids_of_questions_are_addresses(odd: object) -> None:
     assert addressed(odd) is None
 

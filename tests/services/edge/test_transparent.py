@@ -90,6 +90,19 @@ async def test_a_notification_of_a_session_goes_through(edge: Edge) -> None:
     assert len(edge.gateway.seen) == 2
 
 
+async def test_a_request_without_an_id_reaches_no_server(edge: Edge) -> None:
+    headers = await edge.session(PATH)
+    assert (await edge.notify(headers, "tools/call", PATH, name="delete_all")).status_code == 202
+    assert edge.gateway.seen == []
+
+
+@pytest.mark.parametrize("name", [["delete_all"], {"name": "delete_all"}, None, 7])
+async def test_a_tool_is_called_by_a_name_and_nothing_else(edge: Edge, name: object) -> None:
+    answer = await edge.legacy(await edge.session(PATH), "tools/call", PATH, name=name, arguments={})
+    assert answer.json()["error"]["code"] == -32602
+    assert edge.gateway.seen == []
+
+
 @pytest.mark.parametrize("method", ["notifications/roots/list_changed", "notifications/com.example/odd"])
 async def test_a_notification_without_a_session_is_taken_and_goes_nowhere(edge: Edge, method: str) -> None:
     body = {"jsonrpc": "2.0", "method": method}
