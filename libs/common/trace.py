@@ -22,7 +22,9 @@ _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})
 _ENTRY = re.compile(r"([a-z0-9][a-z0-9_\-*/@]{0,255})=([\x20-\x2b\x2d-\x3c\x3e-\x7e]{1,256})")
 _KEY = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
-_PAIR = re.compile(rf"{_KEY}[ \t]*=[ \t]*{_VALUE}([ \t]*;[ \t]*{_KEY}([ \t]*=[ \t]*{_VALUE})?)*")
+_IS = r"[ \t]*=[ \t]*+"
+"""Possessive: the blanks behind it could else belong to what follows as well, and every way be tried."""
+_PAIR = re.compile(rf"{_KEY}{_IS}{_VALUE}([ \t]*;[ \t]*{_KEY}({_IS}{_VALUE})?)*")
 
 
 class Trace(Struct, frozen=True, omit_defaults=True):

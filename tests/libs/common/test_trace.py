@@ -149,3 +149,13 @@ def test_hostile_text_is_judged_in_no_time(hostile: Any) -> None:
     began = time.monotonic()
     read({"traceparent": PARENT, "tracestate": hostile, "baggage": hostile}, {})
     assert time.monotonic() - began < 0.1
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  "])
+def test_no_baggage_takes_long_to_judge(blank: str) -> None:
+    """One try at each of the ways to share out these blanks would take longer than anybody lives."""
+    pair = "a=" + f"{blank};k={blank}" * 40
+    begun = time.perf_counter()
+    assert read({"baggage": pair + "\x00"}, {}).baggage == ""
+    assert read({"baggage": pair.strip()}, {}).baggage == pair.strip()
+    assert time.perf_counter() - begun < 1
