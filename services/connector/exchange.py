@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from msgspec import UNSET, Raw, UnsetType
@@ -27,6 +27,7 @@ from services.connector.jsonrpc import PROGRESS
 from services.connector.logs import LOGGED
 from services.connector.questions import Asked, Id, Question
 from services.connector.session import Era, EventSink, Notice
+from services.connector.working import DOUBT, LATE, Working
 
 ERROR_MAX = 64 * 1024
 """Bytes read of the body of a failed request."""
@@ -78,6 +79,24 @@ class Exchange:
         self._on_notice = on_notice
         self._on_question = ask
         self._reply = reply
+        self._working = Working()
+        self._running: dict[int, Request] = {}
+
+    @contextlib.contextmanager
+    def running(self, request: Request, owner: str) -> Iterator[None]:
+        """While inside, a question that names no call may be for this one, which is a call of `owner`."""
+        doubt = DOUBT
+        self._running[request.number] = request
+        self._working.begin(request.number, request.method, owner)
+        try:
+            yield
+            doubt = LATE
+        except NexusError as error:
+            doubt = DOUBT if error.executed == "unknown" else LATE
+            raise
+        finally:
+            del self._running[request.number]
+            self._working.end(request.number, doubt)
 
     async def post(self, request: Request) -> Raw:
         """The result of one request. Raises `SessionGone` if a new session is needed first."""
@@ -206,9 +225,11 @@ class Exchange:
     def _ask(self, question: Question, request: Request | None) -> None:
         if question.method == "ping":
             question.answer(Raw(b"{}"))
-        else:
-            asked = request.on_question if request is not None else None
-            (asked or self._on_question)(question)
+            return
+        if request is None and (sole := self._working.sole()) is not None:
+            request = self._running[sole]
+        asked = request.on_question if request is not None else None
+        (asked or self._on_question)(question)
 
 
 def _origin(response: Response) -> str:

@@ -116,7 +116,8 @@ class HttpSession:
         if on_event is not None:
             self._exchange.sinks[request.number] = on_event
         try:
-            result = await self._bounded(self._attempt, request, deadline)
+            with self._exchange.running(request, client.session):
+                result = await self._bounded(self._attempt, request, deadline)
         finally:
             self._exchange.sinks.pop(request.number, None)
         return self._sound(result) if method == "tools/list" and self._era == "modern" else result

@@ -28,38 +28,17 @@ from services.connector import envelope
 from services.connector.envelope import Envelope
 from services.connector.questions import Asked, Id, Question, decline
 from services.connector.session import EventSink, Notice, Params
+from services.connector.working import DOUBT, UNCANCELLED, Working
 
 PROGRESS = "notifications/progress"
 PENDING_MAX = 4096
 """Calls in flight on one session; the next one is refused."""
-
-DOUBT = 60.0
-"""Seconds in which a server may still ask for the sake of a call that nobody waits for any more."""
 
 Send = Callable[[bytes], Awaitable[None] | None]
 """Takes one message. Raises `NotSent` or `Overloaded` if not a byte of it will leave.
 
 It may return an awaitable that ends when the message has left; the transport bounds that in time.
 """
-
-_UNCANCELLED = frozenset({"initialize", "server/discover"})
-"""Never cancelled: the specification forbids it for `initialize`, and before that nothing may be said."""
-
-
-_SILENT = frozenset(
-    {
-        *_UNCANCELLED,
-        "ping",
-        "tools/list",
-        "prompts/list",
-        "resources/list",
-        "resources/templates/list",
-        "resources/subscribe",
-        "resources/unsubscribe",
-        "logging/setLevel",
-    }
-)
-"""Requests of the gateway's own, or that run nothing a server would ask a client for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +74,7 @@ class Multiplexer:
         self._on_question = on_question
         self._pending: dict[Id, _Pending] = {}
         self._sending: set[asyncio.Future[None]] = set()
-        self._abandoned: dict[Id, float] = {}
+        self._working = Working()
         self._last = 0
         self._failed = ""
         self.garbage = 0
@@ -116,9 +95,11 @@ class Multiplexer:
         *,
         on_question: Asked | None = None,
         progress: bool = True,
+        owner: str = "",
     ) -> Raw:
         """The raw `result`, an object. `deadline` is absolute, seconds since the epoch.
 
+        `owner` is whose call it is, where that is certain: who calls again may be asked for the sake of both.
         Errors are those of `Session.call`. The server is told when nobody waits any more.
         """
         remaining = deadline - time.time()
@@ -126,6 +107,7 @@ class Multiplexer:
         self._last = number = self._last + 1
         loop = asyncio.get_running_loop()
         pending = self._pending[number] = _Pending(loop.create_future(), method, on_event, on_question)
+        self._working.begin(number, method, owner)
         timer = loop.call_later(remaining, pending.expire)
         try:
             marked = progress and on_event is not None
@@ -139,6 +121,7 @@ class Multiplexer:
             raise
         finally:
             timer.cancel()
+            self._working.end(number)
             del self._pending[number]
 
     async def notify(self, method: str, params: Params) -> None:
@@ -199,17 +182,10 @@ class Multiplexer:
     def _abandon(self, number: int, pending: _Pending, reason: str) -> None:
         if pending.sending is not None:
             pending.sending.cancel()
-        if pending.method not in _SILENT:
-            self._doubt(number)
-        if not self._failed and pending.method not in _UNCANCELLED:
+        self._working.end(number, DOUBT)
+        if not self._failed and pending.method not in UNCANCELLED:
             params = {"requestId": codec.raw(number), "reason": codec.raw(reason)}
             self._reply(envelope.notification("notifications/cancelled", params))
-
-    def _doubt(self, number: int) -> None:
-        """Until the server has answered this call after all, a question may be for its sake."""
-        self._abandoned[number] = time.monotonic() + DOUBT
-        if len(self._abandoned) > PENDING_MAX:
-            del self._abandoned[next(iter(self._abandoned))]
 
     def _reply(self, message: bytes) -> None:
         with contextlib.suppress(NexusError):
@@ -236,7 +212,7 @@ class Multiplexer:
         if parsed.id is UNSET:
             return False
         self.streak = 0
-        self._abandoned.pop(parsed.id, None)
+        self._working.answered(parsed.id)
         pending = self._pending.get(parsed.id)
         if pending is None or pending.future.done():
             self.foreign += 1
@@ -261,14 +237,10 @@ class Multiplexer:
             (self._asker() or self._on_question)(question)
 
     def _asker(self) -> Asked | None:
-        """Whose question it must be: nothing on these streams says it, so only one call may be under way."""
-        now = time.monotonic()
-        self._abandoned = {number: until for number, until in self._abandoned.items() if until > now}
-        working = [pending for pending in self._pending.values() if pending.method not in _SILENT]
-        if self._abandoned or len(working) != 1:
-            return None
-        (only,) = working
-        return None if only.future.done() else only.on_question
+        """Whose question it must be: nothing on these streams says it."""
+        sole = self._working.sole()
+        pending = None if sole is None else self._pending.get(sole)
+        return None if pending is None or pending.future.done() else pending.on_question
 
     def _spoil(self, message: bytes) -> None:
         batch = envelope.split(message)

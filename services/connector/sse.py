@@ -82,7 +82,13 @@ class SseSession:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
         return await self._mux.call(
-            method, params, deadline, on_event, on_question=on_question, progress=progress
+            method,
+            params,
+            deadline,
+            on_event,
+            on_question=on_question,
+            progress=progress,
+            owner=client.session,
         )
 
     async def notify(self, method: str, params: Params) -> None:

@@ -232,6 +232,21 @@ async def test_a_listing_meanwhile_casts_no_doubt_on_whose_question_it_is(wire: 
     await calls[0]
 
 
+@pytest.mark.parametrize(("owner", "certain"), [("mine", True), ("another", False), ("", False)])
+async def test_a_question_of_a_cancelled_call_reaches_the_same_caller_or_nobody(
+    wire: Wire, owner: str, certain: bool
+) -> None:
+    asked: list[Question] = []
+    with pytest.raises(DeadlineExceeded):
+        await wire.call(seconds=0.01, owner="mine")
+    call = wire.call(on_question=asked.append, owner=owner)
+    await wire.called(3)
+    wire.mux.feed(b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}')
+    assert len(asked) == certain
+    wire.mux.feed(b'{"id":2,"result":{}}')
+    await call
+
+
 @pytest.mark.parametrize("late", [False, True])
 async def test_after_a_cancel_nobody_is_asked_until_the_server_is_done_with_it(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, late: bool

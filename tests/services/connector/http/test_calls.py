@@ -20,6 +20,7 @@ from libs.common.errors import (
     ResultInvalid,
 )
 from libs.common.messages.calls import Client
+from services.connector.questions import Question
 from tests.services.connector.http.conftest import ERAS, Heard, call, opened, text_of
 from tests.services.connector.http.peer import VERSION, Asked, Reply, echo, legacy, modern, serving
 
@@ -221,6 +222,76 @@ async def test_a_question_on_the_stream_of_a_call_is_for_that_call() -> None:
         offered = peer.messages("initialize")[0]["params"]["capabilities"]
     assert [codec.decode(result) for result in results] == [{"for": "one"}, {"for": "two"}]
     assert offered == {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
+
+
+async def asked_outside(
+    calls: int, owner: str = "", earlier: Client | None = None
+) -> tuple[list[str], list[dict[str, object]]]:
+    """What hears a question on the session's own stream while `calls` run, and how it is answered.
+
+    `earlier` is who has just called before them.
+    """
+    standing: asyncio.Queue[Reply] = asyncio.Queue()
+    working = asyncio.Semaphore(0)
+    over = asyncio.Event()
+
+    async def get(asked: Asked, reply: Reply) -> None:
+        await reply.events()
+        standing.put_nowait(reply)
+        await over.wait()
+        await reply.end()
+
+    async def work(asked: Asked, reply: Reply) -> None:
+        if asked.message["params"]:
+            working.release()
+            await over.wait()
+        await reply.result(asked, {})
+
+    def replies() -> list[dict[str, object]]:
+        return [asked.message for asked in peer.asked if asked.body and "method" not in asked.message]
+
+    heard: list[str] = []
+
+    def hear(question: Question) -> None:
+        heard.append(question.method)
+        question.answer(codec.raw({"roots": []}))
+
+    async with serving(legacy(work, get=get)) as peer, opened(peer.url) as session:
+        ask = functools.partial(session.call, "tools/call", deadline=time.time() + 5, on_question=hear)
+        stream = await standing.get()
+        if earlier is not None:
+            await ask({}, client=earlier)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(calls):
+                tasks.create_task(ask({"name": codec.raw("ask")}, client=Client(session=owner)))
+                await working.acquire()
+            await stream.event({"jsonrpc": "2.0", "id": "q", "method": "roots/list"})
+            await peer.until(lambda: bool(replies()))
+            over.set()
+    return heard, replies()
+
+
+async def test_a_question_on_the_stream_of_the_session_is_for_the_only_call_under_way() -> None:
+    heard, (reply,) = await asked_outside(calls=1)
+    assert heard == ["roots/list"]
+    assert reply["result"] == {"roots": []}
+
+
+@pytest.mark.parametrize("calls", [0, 2])
+async def test_a_question_on_the_stream_of_the_session_is_refused_if_its_call_is_not_certain(
+    calls: int,
+) -> None:
+    heard, (reply,) = await asked_outside(calls)
+    assert heard == []
+    assert codec.decode(codec.encode(reply["error"]))["code"] == -32601
+
+
+@pytest.mark.parametrize(("earlier", "certain"), [("mine", True), ("another", False), ("", False)])
+async def test_a_question_that_an_answered_call_may_have_left_behind_reaches_no_other_caller(
+    earlier: str, certain: bool
+) -> None:
+    heard, _ = await asked_outside(1, "mine", Client(session=earlier))
+    assert heard == ["roots/list"] * certain
 
 
 async def test_an_error_of_the_server_passes_as_it_came(era: str) -> None:
