@@ -53,4 +53,4 @@ def _principal(config: Config, caller: str, groups: list[str], scopes: list[str]
             raise ConfigError(f"{keys.file}: {error}") from None
         named |= {name: (record.groups, record.scopes) for name, record in records.items()}
     own_groups, own_scopes = named.get(caller, ((), ()))
-    return Principal(caller, groups=(*own_groups, *groups), scopes=(*own_scopes, *scopes))
+    return Principal(caller, groups=(*own_groups, *groups), scopes=(*own_scopes, *scopes), credential="some")

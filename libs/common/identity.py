@@ -22,6 +22,8 @@ class Principal(msgspec.Struct, frozen=True, omit_defaults=True):
     """The client's id, where clients are identified."""
     address: str = ""
     """Where the request came from, where limits need it; no part of the identity."""
+    credential: str = ""
+    """The fingerprint of its token, where servers get tokens of callers; empty for a caller without one."""
 
     @property
     def key(self) -> str:

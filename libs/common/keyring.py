@@ -21,6 +21,15 @@ def fleet_keys(config: Config) -> tuple[bytes, ...]:
     return config.seal.decoded() or _handed_down()
 
 
+def delegation_keys(config: Config) -> tuple[bytes, ...]:
+    """The same, for tokens of callers, which edges seal and connectors open. Raises `ConfigError` without."""
+    keys = fleet_keys(config)
+    if not keys:
+        names = ", ".join(sorted(config.delegated()))
+        raise ConfigError(f"seal.keys is needed: servers get the tokens of callers ({names})")
+    return keys
+
+
 def _handed_down() -> tuple[bytes, ...]:
     texts = [text for text in os.environ.get(VARIABLE, "").split(",") if text]
     for text in texts:

@@ -35,6 +35,8 @@ class Rules(Struct, frozen=True):
 
     server: Rule = Rule()
     tools: Mapping[str, Rule] = {}
+    delegated: bool = False
+    """Whether the server is for callers with a token of their own, because it gets that."""
 
     def of(self, tool: str) -> tuple[str, Rule] | None:
         """The rule for a tool and the name it stands under: the exact one, else the first that matches."""
@@ -72,6 +74,7 @@ class Policy:
     def __init__(self, rules: Mapping[str, Rules] | None = None, *, closed: bool = False) -> None:
         self._closed = closed
         self._rules = {name: each for name, each in (rules or {}).items() if each != Rules()}
+        self._delegated = any(each.delegated for each in self._rules.values())
         self._decide = lru_cache(maxsize=50_000)(self._judge)
 
     @property
@@ -81,7 +84,9 @@ class Policy:
 
     def ground(self, principal: Principal) -> Hashable:
         """All of a caller that decisions rest on: who agrees in it may see the same."""
-        return (principal.groups, principal.scopes) if self._rules else None
+        if not self._rules:
+            return None
+        return principal.groups, principal.scopes, principal.credential if self._delegated else ""
 
     def ruled(self, server: str) -> bool:
         """Whether any rule is about this server or a tool of it."""
@@ -89,8 +94,12 @@ class Policy:
 
     def decide(self, principal: Principal, server: str, name: str = "", kind: Kind = "tool") -> Decision:
         """Whether `principal` may see and use `server`, or a tool, prompt or resource of it."""
-        if server not in self._rules:
+        rules = self._rules.get(server)
+        if rules is None:
             return _ALLOWED
+        if rules.delegated and not principal.credential:
+            step = Step(f"mcp.servers.{server}.auth", _TOKENLESS, False)
+            return Decision(False, step.rule, steps=(step,))
         tool = name if kind == "tool" else ""
         decide = self._decide if len(tool) <= NAME_MAX else self._judge
         return decide(principal.groups, principal.scopes, server, tool)
@@ -144,4 +153,5 @@ def _scopes(place: str, needed: tuple[str, ...], scopes: tuple[str, ...]) -> Ste
     return Step(f"{place}.required_scopes", said, not lacking)
 
 
+_TOKENLESS = "needs a token of the caller, who has none"
 _ALLOWED = Decision(True, NONE.rule, steps=(NONE,))

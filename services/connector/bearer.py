@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 from pydantic import SecretStr
 
-from libs.common.config import ClientCredentials, HttpServer
+from libs.common.config import ConfidentialClient, HttpServer, TokenExchange
 from libs.common.errors import Refused
 from libs.common.oauth import discovery, tokens
 from libs.common.oauth.challenge import Challenge
@@ -36,12 +36,27 @@ class Bearer(Protocol):
         ...
 
 
-class Machine:
-    """A token of the gateway's own, by the grant `client_credentials`."""
+class Passed:
+    """The token of one caller, as it is. Keeps the promises of `Bearer`."""
 
-    def __init__(self, server: HttpServer, auth: ClientCredentials) -> None:
+    def __init__(self, token: str) -> None:
+        self._token = SecretStr(token)
+
+    async def token(self) -> str:
+        return self._token.get_secret_value()
+
+    async def refused(self, used: str, challenge: Challenge) -> bool:
+        """Only the caller can get another one."""
+        return False
+
+
+class Machine:
+    """A token of the gateway's own by `client_credentials`, or one for `subject`, the token of a caller."""
+
+    def __init__(self, server: HttpServer, auth: ConfidentialClient, subject: str = "") -> None:
         self._server = server
         self._auth = auth
+        self._subject = SecretStr(subject)
         self._near = near(server.url, auth.issuer, auth.token_url)
         self._lock = asyncio.Lock()
         self._token: Token | None = None
@@ -95,7 +110,11 @@ class Machine:
         if self._endpoint is None:
             self._endpoint = await self._found()
         to, auth = self._endpoint, self._auth
-        form = tokens.credentials(" ".join(auth.scopes) or to.scopes, auth.resource or to.resource)
+        scopes, resource = " ".join(auth.scopes) or to.scopes, auth.resource or to.resource
+        if isinstance(auth, TokenExchange):
+            form = tokens.exchange(_plain(self._subject), scopes, resource, auth.audience or "")
+        else:
+            form = tokens.credentials(scopes, resource)
         client = Client(auth.client_id, _plain(auth.client_secret), auth.method, key=_plain(auth.private_key))
         return await tokens.ask(to.url, client, form, self._post, to.issuer)
 

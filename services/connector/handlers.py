@@ -14,10 +14,11 @@ from msgspec.structs import replace
 from libs.common import rpc
 from libs.common.codec import UNREADABLE, members, raw
 from libs.common.crowd import PAUSE, Crowd
-from libs.common.errors import InvalidParams, RateLimited
-from libs.common.messages.calls import EMPTY, Call, HoldCall
+from libs.common.errors import InvalidParams, RateLimited, ServerUnavailable
+from libs.common.messages.calls import EMPTY, Call, HoldCall, ListServer, Order
 from libs.common.trace import NONE
 from services.connector import logs, parking
+from services.connector.delegation import Delegation
 from services.connector.live import Live
 from services.connector.needs import Offer, may_ask
 from services.connector.parking import Parking, Work
@@ -38,10 +39,12 @@ class Calls:
         self._most = most
         self._crowd = Crowd()
 
-    async def handle(self, call: Call | HoldCall, job: rpc.Job) -> Raw:
+    async def handle(self, call: Order, job: rpc.Job) -> Raw:
         """The raw result of one call; arguments that miss the tool's schema are answered here."""
         if isinstance(call, HoldCall):
             return self._parking.hold(call)
+        if isinstance(call, ListServer):
+            return await self._delegation(call).list(call)
         most = self._most.get(call.server)
         if most is None or call.method == LISTEN:
             return await self._handle(call, job)
@@ -52,7 +55,10 @@ class Calls:
         params = _params(call)
         if parking.resumes(params):
             return await self._parking.resume(call, params, job)
-        live = self._pool.pick(call.server)
+        delegated = self._pool.delegated.get(call.server)
+        if delegated is not None and call.notify and delegated.find(call) is None:
+            return EMPTY
+        live = self._pool.pick(call.server) if delegated is None else await delegated.take(call)
         if call.tool:
             params["name"] = raw(call.tool)
             problems = live.checker.problems(call.tool, params.get("arguments", EMPTY))
@@ -64,6 +70,14 @@ class Calls:
                 return EMPTY
             live = await private.take(call, live)
         return await self._on(live, call, params, job)
+
+    def _delegation(self, call: ListServer) -> Delegation:
+        delegated = self._pool.delegated.get(call.server)
+        if delegated is None:
+            raise ServerUnavailable(
+                f'this connector does not hold server "{call.server}"', server=call.server
+            )
+        return delegated
 
     async def _on(self, live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
         if call.method == LISTEN:
@@ -158,7 +172,7 @@ async def _until(closing: asyncio.Event, work: Coroutine[Any, Any, Raw]) -> Raw:
         await asyncio.gather(task, closed, return_exceptions=True)
 
 
-def stands(order: Call | HoldCall) -> bool:
+def stands(order: Order) -> bool:
     """Whether it listens, for as long as its client does, rather than works."""
     return isinstance(order, Call) and order.method == LISTEN
 

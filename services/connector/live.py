@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from msgspec import Raw
@@ -25,6 +26,9 @@ class Live:
     bulletin: Bulletin
     logs: Logs = field(default_factory=Logs)
     audience: Audience = field(default_factory=Audience)
+    listed: float = field(default_factory=time.monotonic)
+    stale: bool = False
+    """Whether the server has said since that it lists something else."""
     running: int = 0
     parked: int = 0
     """Of the running calls, those that wait for their client to come back."""

@@ -7,18 +7,31 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder
-from libs.common.config import ClientCredentials, Config, HttpServer, OperatorLogin, StdioServer
+from libs.common.config import (
+    ClientCredentials,
+    Config,
+    Delegated,
+    Forward,
+    HttpServer,
+    OperatorLogin,
+    StdioServer,
+)
+from libs.common.delegated import SEALED_MAX
 from libs.common.facts import Facts
-from libs.common.keyring import fleet_keys
+from libs.common.keyring import delegation_keys, fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Order
 from libs.common.oauth.vault import Vault
+from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
 from services.connector import detect
 from services.connector.bearer import Bearer, Machine
+from services.connector.delegation import Delegation
 from services.connector.granted import Granted
 from services.connector.handlers import Calls, stands
 from services.connector.keeper import Keeper, Parts, leased, slots
@@ -28,6 +41,8 @@ from services.connector.private import Connect, Server
 from services.connector.questions import Asked
 from services.connector.session import Notice, Opened, Session
 from services.connector.stdio import StdioSession
+
+log = structlog.get_logger("connector")
 
 
 @asynccontextmanager
@@ -45,13 +60,16 @@ async def build(context: Context) -> AsyncIterator[None]:
     )
     await calls.start()
     async with Facts(context.nats_url, context.role) as facts, snapshots(owners, *grants):
-        parts = Parts(pool, calls, facts, connector(config, vault), config.mcp.relist_interval)
+        connect = connector(config, vault)
+        parts = Parts(pool, calls, facts, connect, config.mcp.relist_interval)
+        delegate(pool, config, connect)
         owner = Owner(context.worker, secrets.token_hex(8))
         async with asyncio.TaskGroup() as tasks:
             beat = tasks.create_task(pool.beat())
             keepers = [
                 tasks.create_task(Keeper(parts, server, slot, lease).run())
                 for server in config.mcp.servers.values()
+                if server.name not in pool.delegated
                 for slot in slots(server)
                 for lease in [_lease(server, slot, leases, owners, owner)]
             ]
@@ -63,7 +81,22 @@ async def build(context: Context) -> AsyncIterator[None]:
                 await calls.drain(config.server.drain_timeout)
                 for task in (*keepers, beat):
                     task.cancel()
+            for delegated in pool.delegated.values():
+                await delegated.close()
         await pool.leave()
+
+
+def delegate(pool: Pool, config: Config, connect: Connect) -> None:
+    """Stand ready for callers of the servers that get their tokens. Raises `ConfigError` without keys."""
+    for server in config.mcp.servers.values():
+        if isinstance(server, HttpServer) and isinstance(server.auth, Delegated):
+            if isinstance(server.auth, Forward):
+                log.warning("tokens of callers are forwarded, which MCP forbids", server=server.name)
+            keys = Keyring(delegation_keys(config), SEALED_MAX)
+            pool.delegated[server.name] = Delegation(
+                server, server.auth, keys, connect, config.mcp.downstream_cache
+            )
+            pool.say(server.name, 0, "ready")
 
 
 def _lease(server: Server, slot: int, bucket: Bucket, owners: Snapshot[Owner], owner: Owner) -> Lease | None:
@@ -78,7 +111,9 @@ def connector(config: Config, vault: Vault | None = None) -> Connect:
         if isinstance(server, HttpServer)
     }
 
-    async def connect(server: Server, on_notice: Notice, on_question: Asked) -> tuple[Session, Opened]:
+    async def connect(
+        server: Server, on_notice: Notice, on_question: Asked, bearer: Bearer | None = None
+    ) -> tuple[Session, Opened]:
         if isinstance(server, StdioServer):
             child = StdioSession(server, on_notice, on_question)
             return child, await child.open()
@@ -87,7 +122,7 @@ def connector(config: Config, vault: Vault | None = None) -> Connect:
             on_notice,
             rules=config.mcp.headers,
             on_question=on_question,
-            bearer=bearers.get(server.name),
+            bearer=bearer or bearers.get(server.name),
         )
 
     return connect

@@ -12,6 +12,7 @@ from libs.common.codec import encode
 from libs.common.errors import BusUnavailable, ServerUnavailable
 from libs.common.kv import Bucket
 from libs.common.messages.catalog import Held, State, Worker
+from services.connector.delegation import Delegation
 from services.connector.live import Live
 from services.connector.private import Private
 
@@ -32,6 +33,8 @@ class Pool:
         self._live: dict[str, list[Live]] = {}
         self.private: dict[str, Private] = {}
         """The callers' own sessions, of servers that have such."""
+        self.delegated: dict[str, Delegation] = {}
+        """The same of servers that get tokens of callers."""
         self._held: dict[tuple[str, int], Held] = {}
         self._changed = asyncio.Event()
         self._draining = False

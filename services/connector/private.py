@@ -10,7 +10,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from msgspec import Raw
@@ -19,9 +19,11 @@ from libs.common import sharing
 from libs.common.config import HttpServer, StdioServer
 from libs.common.errors import DeadlineExceeded, NexusError, NotSent, Overloaded
 from libs.common.identity import ANONYMOUS
-from libs.common.messages.calls import Call
+from libs.common.messages.calls import Call, Client, ListServer
+from libs.common.messages.catalog import Listing
 from services.connector import changes
-from services.connector.arguments import schemas
+from services.connector.arguments import Checker, schemas
+from services.connector.bearer import Bearer
 from services.connector.bulletin import Bulletin
 from services.connector.live import Live
 from services.connector.needs import Offer, may_ask
@@ -38,8 +40,20 @@ SETTLE = 1.0
 """Seconds a session is kept for the call that has just taken it, whoever else wants its place."""
 
 Server = StdioServer | HttpServer
-Connect = Callable[[Server, Notice, Asked], Awaitable[tuple[Session, Opened]]]
-"""Opens a session; raises `ServerUnavailable` with the reason, leaving nothing behind."""
+
+
+class Connect(Protocol):
+    """Opens a session; raises `ServerUnavailable` with the reason, leaving nothing behind."""
+
+    async def __call__(
+        self, server: Server, on_notice: Notice, on_question: Asked, bearer: Bearer | None = None
+    ) -> tuple[Session, Opened]:
+        """`bearer` gives the tokens, in the place of what is configured for all callers."""
+        ...
+
+
+List = Callable[[Session, Opened], Awaitable[Listing]]
+"""What the server offers on a session that was just opened."""
 Key = tuple[str, int]
 """Its owner, and the number of the session among the owner's."""
 
@@ -69,15 +83,18 @@ class _Seat:
     def hear(self, method: str, message: Raw) -> None:
         live = self.live()
         if live is not None:
+            live.stale = live.stale or method.endswith("/list_changed")
             live.hear(method, message)
 
 
 class Private:
-    """The callers' sessions with one server, at most `max_sessions` of them; the least used one gives way."""
+    """The callers' sessions with one server, at most `limit` of them; the least used one gives way."""
 
-    def __init__(self, server: Server, connect: Connect) -> None:
+    def __init__(self, server: Server, connect: Connect, limit: int = 0, idle: float = 0.0) -> None:
         self._server = server
         self._connect = connect
+        self._limit = limit or server.max_sessions
+        self._idle = idle or IDLE
         self._seats: dict[Key, _Seat] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -95,7 +112,15 @@ class Private:
         Raises `NotSent` if it cannot be opened, `Overloaded` if all places are taken by calls that run,
         `DeadlineExceeded` if it did not open in time; each a proven `no`.
         """
-        seat = self._seat(call, listed)
+        live = await self.open(call, _listed(listed))
+        if live.listing is not listed.listing:
+            live.listing, live.checker = listed.listing, listed.checker
+            live.session.learn(schemas(live.listing))
+        return live
+
+    async def open(self, call: Call | ListServer, list_: List, bearer: Bearer | None = None) -> Live:
+        """The same for a server where each session has a list of its own, got by `list_`."""
+        seat = self._seat(call, list_, bearer)
         seat.used = time.monotonic()
         await asyncio.wait({seat.ready}, timeout=max(0.0, call.deadline - time.time()))
         if not seat.ready.done():
@@ -104,9 +129,6 @@ class Private:
             raise late
         live = seat.ready.result()
         seat.used = time.monotonic()
-        if live.listing is not listed.listing:
-            live.listing, live.checker = listed.listing, listed.checker
-            live.session.learn(schemas(live.listing))
         return live
 
     async def close(self) -> None:
@@ -115,32 +137,32 @@ class Private:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _owner(self, call: Call) -> str:
-        return sharing.owner(self._server.sharing, call.principal, call.client)
+    def _owner(self, call: Call | ListServer) -> str:
+        return sharing.owner(self._server.keeping, call.principal, _client(call))
 
-    def _seat(self, call: Call, listed: Live) -> _Seat:
+    def _seat(self, call: Call | ListServer, list_: List, bearer: Bearer | None) -> _Seat:
         """The caller's first; for a call to be apart, the first where none waits for its client."""
-        owner, apart = self._owner(call), self._apart(call)
+        owner, apart = self._owner(call), isinstance(call, Call) and self._apart(call)
         for number in itertools.takewhile(lambda number: (owner, number) in self._seats, itertools.count()):
             seat = self._seats[owner, number]
             live = seat.live()
             if live is None or not (apart and live.parked):
                 return seat
-        return self._open(owner, call, listed)
+        return self._open(owner, call, list_, bearer)
 
     def _apart(self, call: Call) -> bool:
         """Whether its client may be asked, and has no session that tells it from others of its principal."""
-        sessionless = self._server.sharing == "per-session" and not call.client.session
+        sessionless = self._server.keeping == "per-session" and not call.client.session
         return sessionless and may_ask(call) and bool(Offer(call.client))
 
-    def _open(self, owner: str, call: Call, listed: Live) -> _Seat:
-        if len(self._seats) >= self._server.max_sessions:
+    def _open(self, owner: str, call: Call | ListServer, list_: List, bearer: Bearer | None) -> _Seat:
+        if len(self._seats) >= self._limit:
             self._make_room()
         key = next((owner, number) for number in itertools.count() if (owner, number) not in self._seats)
         # Anonymous callers may be several, and only a session tells them apart.
-        certain = bool(call.client.session) or call.principal.key != ANONYMOUS.key
+        certain = bool(_client(call).session) or call.principal.key != ANONYMOUS.key
         seat = self._seats[key] = _Seat(asyncio.get_running_loop().create_future(), certain)
-        task = asyncio.create_task(self._own(key, seat, listed))
+        task = asyncio.create_task(self._own(key, seat, list_, bearer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return seat
@@ -156,11 +178,11 @@ class Private:
         self._forget(key, seat)
         seat.leave.set()
 
-    async def _own(self, key: Key, seat: _Seat, listed: Live) -> None:
+    async def _own(self, key: Key, seat: _Seat, list_: List, bearer: Bearer | None) -> None:
         """The life of one session. A call that waits for it is told why it does not come."""
         reason = "the gateway is shutting down"
         try:
-            await self._live(key, seat, listed)
+            await self._live(key, seat, list_, bearer)
         except NexusError as error:
             reason = error.message
         except Exception:
@@ -172,13 +194,14 @@ class Private:
                 seat.ready.set_exception(NotSent(f"a session for this caller could not be opened: {reason}"))
                 seat.ready.exception()
 
-    async def _live(self, key: Key, seat: _Seat, listed: Live) -> None:
+    async def _live(self, key: Key, seat: _Seat, list_: List, bearer: Bearer | None) -> None:
         audience = Audience()
         asked = audience.ask if seat.certain else decline
-        session, opened = await self._connect(self._server, seat.hear, asked)
+        session, opened = await self._connect(self._server, seat.hear, asked, bearer)
         try:
-            session.learn(schemas(listed.listing))
-            live = Live(session, opened, listed.listing, listed.checker, Bulletin(), audience=audience)
+            listing = await list_(session, opened)
+            session.learn(schemas(listing))
+            live = Live(session, opened, listing, Checker(listing), Bulletin(), audience=audience)
             seat.ready.set_result(live)
             await self._while_useful(seat, live)
         finally:
@@ -191,8 +214,8 @@ class Private:
         leaving = asyncio.create_task(seat.leave.wait())
         waits: set[asyncio.Future[Any]] = {live.session.lost, leaving}
         try:
-            while not any(each.done() for each in waits) and seat.idle() < IDLE:
-                await asyncio.wait(waits, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+            while not any(each.done() for each in waits) and seat.idle() < self._idle:
+                await asyncio.wait(waits, timeout=min(LOOK, self._idle), return_when=asyncio.FIRST_COMPLETED)
         finally:
             live.bulletin.close()
             following.cancel()
@@ -210,5 +233,16 @@ class Private:
             del self._seats[key]
 
 
+def _listed(live: Live) -> List:
+    async def list_(session: Session, opened: Opened) -> Listing:
+        return live.listing
+
+    return list_
+
+
+def _client(call: Call | ListServer) -> Client:
+    return call.client if isinstance(call, Call) else Client()
+
+
 def _listed_elsewhere() -> None:
-    """What the server offers is what it offers on the session that lists."""
+    """Nothing lists here by itself."""

@@ -48,10 +48,11 @@ class Aggregate:
         closing: asyncio.Event,
     ) -> None:
         self.route = settings.mcp_path
+        self._catalog = catalog
         self._info = raw({"name": NAME, "version": settings.version})
-        forward = Forward(gateway, settings, parked, self.route)
+        forward = Forward(gateway, catalog, settings, parked, self.route)
         offers, cursors = Offers(catalog, settings.policy), Cursors(keys, self.route)
-        meta = MetaTools(gateway, settings, forward)
+        meta = MetaTools(gateway, catalog, settings, forward)
         self._tools = tools = Exposed(catalog, settings, schemas, cursors, forward, meta)
         prompts = Prompts(catalog, settings.policy, cursors, forward)
         shelf = Shelf(catalog, settings.policy, RESOURCES)
@@ -89,6 +90,9 @@ class Aggregate:
     @property
     def extensions(self) -> Mapping[str, Raw]:
         return {}
+
+    async def prepare(self, principal: Principal) -> None:
+        await self._catalog.prepare(self._catalog.names(), principal)
 
     def describe(self, principal: Principal) -> Description:
         return self._introduction.describe(principal)

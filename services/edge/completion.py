@@ -34,7 +34,8 @@ class Completion:
         if not isinstance(ref, dict):
             raise InvalidParams('completion/complete needs "ref", a reference to a prompt or a resource')
         server, own = self._place(ref, ask.principal)
-        if self._offers.known(server) and not self._offers.has(server, COMPLETIONS):
+        offers, who = self._offers, ask.principal
+        if offers.known(server, who) and not offers.has(server, COMPLETIONS, who):
             return _NOTHING
         return await self._forward.call(ask, server, {**ask.params, "ref": {**ref, **own}})
 

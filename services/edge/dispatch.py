@@ -29,11 +29,13 @@ from libs.common.messages.calls import (
     ClientReply,
     ExecuteTool,
     HoldCall,
+    ListServer,
     NotifyServer,
     Request,
 )
 from libs.common.messages.streams import MessagePosted
 from libs.common.naming import SEPARATOR
+from services.edge.delegating import Delegating
 from services.edge.gateway import OnEvent
 
 log = structlog.get_logger("dispatch")
@@ -54,7 +56,10 @@ class Dispatch:
     that one worker holds is sent to nobody else.
     """
 
-    def __init__(self, bus: Bus, client: rpc.Client, fleet: Fleet) -> None:
+    def __init__(
+        self, bus: Bus, client: rpc.Client, fleet: Fleet, delegating: Delegating | None = None
+    ) -> None:
+        self._delegating = delegating
         self._bus = bus
         self._client = client
         self._fleet = fleet
@@ -82,6 +87,8 @@ class Dispatch:
             ) from None
 
     async def _send(self, message: Request, on_event: OnEvent | None) -> Raw:
+        if self._delegating is not None:
+            message = self._delegating.attach(message)
         return await self._client.request(
             subjects.REQUEST, message, deadline=message.deadline, on_event=on_event
         )
@@ -159,7 +166,7 @@ def _server(message: Request) -> str:
     match message:
         case ExecuteTool():
             return message.name.partition(SEPARATOR)[0]
-        case CallServer() | NotifyServer():
+        case CallServer() | NotifyServer() | ListServer():
             return message.server
         case _:
             return ""

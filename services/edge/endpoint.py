@@ -97,6 +97,8 @@ class Endpoint:
         )
         principal = await self._identify(self._visit(exchange))
         exchange.principal = replace(principal, address=exchange.address) if settings.limited else principal
+        if principal.credential:
+            await exchange.surface.prepare(exchange.principal)
         era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
         await era.serve(exchange)
 

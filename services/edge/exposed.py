@@ -79,13 +79,13 @@ class Exposed:
     def mirrored(self, tool: object, principal: Principal) -> Any | None:
         """The input schema of a listed tool that wants arguments repeated in headers."""
         entry = self._shelf.find(tool, principal) if isinstance(tool, str) else None
-        listing = None if entry is None else self._catalog.listing(entry.server)
+        listing = None if entry is None else self._catalog.listing(entry.server, principal)
         return None if entry is None or listing is None else self._schemas.schema(listing, entry.own)
 
     def _callable(self, name: str, principal: Principal) -> bool:
         """Of a server that has not listed yet nobody can say that it lacks a tool."""
         server = name.partition(SEPARATOR)[0]
-        if self._catalog.listing(server) is not None:
+        if self._catalog.listing(server, principal) is not None:
             return self._shelf.find(name, principal) is not None
         if server not in self._catalog.names() or not self._policy.allows(principal, server):
             return False

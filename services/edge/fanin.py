@@ -128,7 +128,7 @@ class Fanin:
                 place = self._resources.place(uri, principal)
             except InvalidParams:
                 continue
-            if self._offers.has(place.server, CAPABILITY, "subscribe"):
+            if self._offers.has(place.server, CAPABILITY, principal, "subscribe"):
                 routes.setdefault(place.server, {})[uri] = place
         return routes
 

@@ -11,7 +11,7 @@ from libs.common.codec import raw
 from libs.common.messages.calls import CallServer, ExecuteTool
 from libs.common.naming import SEPARATOR
 from services.edge.attributed import attributed
-from services.edge.gateway import Gateway
+from services.edge.gateway import Catalog, Gateway
 from services.edge.parked import Parked
 from services.edge.settings import Settings
 from services.edge.surface import Ask
@@ -20,7 +20,10 @@ from services.edge.surface import Ask
 class Forward:
     """Sends what is asked with other params, and gives back what the server answers."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, parked: Parked, route: str) -> None:
+    def __init__(
+        self, gateway: Gateway, catalog: Catalog, settings: Settings, parked: Parked, route: str
+    ) -> None:
+        self._catalog = catalog
         self._gateway = gateway
         self._parked = parked
         self._settings = settings
@@ -39,6 +42,7 @@ class Forward:
             progress=ask.progress,
             worker=worker,
             trace=ask.trace,
+            own=self._catalog.own(name, ask.principal),
         )
         return await self._request(ask, server, message)
 

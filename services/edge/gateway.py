@@ -87,8 +87,20 @@ class Catalog(Protocol):
         """Call `callback` whenever a server may list something else; returns what stops that."""
         ...
 
-    def listing(self, server: str) -> Listing | None:
-        """What a server last listed; None before its first start."""
+    def listing(self, server: str, principal: Principal = ANONYMOUS) -> Listing | None:
+        """What a server last listed, to everybody or to this caller; None before its first start."""
+        ...
+
+    async def prepare(self, servers: Sequence[str], principal: Principal) -> None:
+        """Return once it is known what these servers list to the caller, or after a few seconds."""
+        ...
+
+    def personal(self, principal: Principal) -> Sequence[Listing]:
+        """What servers list to this caller and not to everybody."""
+        ...
+
+    def own(self, name: str, principal: Principal) -> str:
+        """What its server calls a tool that is listed to this caller and not to everybody; else empty."""
         ...
 
     async def current(self) -> None:

@@ -30,14 +30,18 @@ class Hints:
         """
         visible, capability = set(self._offers.visible(principal)), shelf.kind.capability
         hints = [
-            self._hint(server, shelf.kind.member)
+            self._hint(server, shelf.kind.member, principal)
             for server in shelf.children()
-            if server in visible and (not self._offers.known(server) or self._offers.has(server, capability))
+            if server in visible and self._counts(server, capability, principal)
         ]
         public = not self._policy.personal and all(hint.cache_scope == "public" for hint in hints)
         ttl = min((hint.ttl_ms for hint in hints), default=OWN_TTL)
         return {"ttlMs": ttl, "cacheScope": "public" if public else "private"}
 
-    def _hint(self, server: str, member: str) -> Hint:
-        listing = self._catalog.listing(server)
+    def _counts(self, server: str, capability: str, principal: Principal) -> bool:
+        offers = self._offers
+        return not offers.known(server, principal) or offers.has(server, capability, principal)
+
+    def _hint(self, server: str, member: str, principal: Principal) -> Hint:
+        listing = self._catalog.listing(server, principal)
         return Hint() if listing is None else listing.hints.get(member, Hint())

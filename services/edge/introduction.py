@@ -38,23 +38,25 @@ class Introduction:
 
     def describe(self, principal: Principal) -> Description:
         servers = self._offers.visible(principal)
-        return Description(raw(self._capabilities(servers)), self._info, self._instructions(servers))
+        return Description(
+            raw(self._capabilities(servers, principal)), self._info, self._instructions(servers)
+        )
 
-    def _capabilities(self, servers: list[str]) -> dict[str, Any]:
+    def _capabilities(self, servers: list[str], who: Principal) -> dict[str, Any]:
         """A server that is about to list for the first time may turn out to do anything."""
-        offers, unknown = self._offers, self._unknown(servers)
-        able = {each for each in _SOME if unknown or any(offers.has(server, each) for server in servers)}
+        offers, unknown = self._offers, self._unknown(servers, who)
+        able = {each for each in _SOME if unknown or any(offers.has(server, each, who) for server in servers)}
         capabilities: dict[str, Any] = {"tools": _CHANGING if self._changing else {}}
         capabilities.update((each, {}) for each in _SOME if each in able)
         if "prompts" in able:
             capabilities["prompts"] = _CHANGING
         if "resources" in able:
-            follows = unknown or any(offers.has(server, "resources", "subscribe") for server in servers)
+            follows = unknown or any(offers.has(server, "resources", who, "subscribe") for server in servers)
             capabilities["resources"] = {**_CHANGING, **({"subscribe": True} if follows else {})}
         return capabilities
 
-    def _unknown(self, servers: list[str]) -> bool:
-        unlisted = {server for server in servers if not self._offers.known(server)}
+    def _unknown(self, servers: list[str], who: Principal) -> bool:
+        unlisted = {server for server in servers if not self._offers.known(server, who)}
         return bool(unlisted) and any(
             status.name in unlisted and status.state == "starting" for status in self._catalog.servers()
         )

@@ -18,7 +18,7 @@ from libs.common.config import Address, Config
 from libs.common.config.browsers import Cors as CorsTable
 from libs.common.connection import Handler
 from libs.common.fleet import Fleet
-from libs.common.keyring import fleet_keys
+from libs.common.keyring import delegation_keys, fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
@@ -28,8 +28,10 @@ from services.edge.address import Proxies
 from services.edge.app import create_app, create_health
 from services.edge.auth.keys import fetch_keys
 from services.edge.auth.setup import authentication, resources
+from services.edge.auth.wallet import Wallet
 from services.edge.browsers import Cors
 from services.edge.crowded import Crowded
+from services.edge.delegating import Delegating
 from services.edge.dispatch import Dispatch
 from services.edge.flights import Flights
 from services.edge.gateway import Gateway
@@ -37,6 +39,7 @@ from services.edge.holding import holding
 from services.edge.journal import Journals
 from services.edge.lines import Lines
 from services.edge.listeners import serving
+from services.edge.personal import Personal
 from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -59,22 +62,28 @@ async def build(context: Context) -> AsyncIterator[None]:
     listings: Snapshot[Listing] = Snapshot(Bucket(bus, subjects.CATALOG, owner=False), decoder(Listing))
     tombstones: Snapshot[Tombstone] = Snapshot(sessions, decoder(Tombstone))
     workers.listen(fleet.update)
-    state = State(bus, fleet, listings, sessions, tombstones)
+    client = rpc.Client(bus)
+    delegated, wallet, delegating = config.delegated(), None, None
+    if delegated:
+        wallet = Wallet()
+        delegating = Delegating(delegated, wallet, Keyring(delegation_keys(config)))
+    dispatch = Dispatch(bus, client, fleet, delegating)
+    personal = Personal(dispatch, delegated) if delegated else None
+    state = State(bus, fleet, listings, sessions, tombstones, personal)
     flights, questions, standing = Flights(), Questions(bus.client), Standing()
     lines = Lines(bus.client)
     tombstones.listen(_noted(standing))
     async with (
-        rpc.Client(bus) as client,
+        client,
         state,
         Journals(bus) as journals,
         snapshots(workers, listings, tombstones),
-        authentication(config, fetch_keys) as identify,
+        authentication(config, fetch_keys, wallet) as identify,
     ):
         await bus.subscribe(subjects.CANCEL, _cancels(flights))
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
         await bus.subscribe(subjects.held(bus.client), holding(journals, lines))
         await bus.settled()
-        dispatch = Dispatch(bus, client, fleet)
         app = create_app(
             _gateway(dispatch, config),
             state,

@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from msgspec import Raw, ValidationError, convert
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from libs.common.codec import decoder, encode, raw
 from libs.common.messages.calls import SearchTools
+from libs.common.messages.catalog import Listing
 from libs.common.messages.search import ToolsFound
 from services.edge.forward import Forward
-from services.edge.gateway import Gateway
+from services.edge.gateway import Catalog, Gateway
 from services.edge.settings import Settings
 from services.edge.surface import Ask
 from services.edge.tools import EXECUTE, SEARCH, ExecuteArguments, SearchArguments
@@ -27,7 +29,8 @@ Arguments = TypeVar("Arguments")
 class MetaTools:
     """The two tools behind which are all others."""
 
-    def __init__(self, gateway: Gateway, settings: Settings, forward: Forward) -> None:
+    def __init__(self, gateway: Gateway, catalog: Catalog, settings: Settings, forward: Forward) -> None:
+        self._catalog = catalog
         self._gateway = gateway
         self._settings = settings
         self._forward = forward
@@ -47,14 +50,20 @@ class MetaTools:
             return refused(SEARCH, wanted)
         if not wanted.query and not wanted.keywords:
             return refused(SEARCH, '"query" or "keywords" is needed')
+        listings = self._catalog.personal(ask.principal)
         message = SearchTools(
             deadline=self._settings.deadline(),
             query=wanted.query,
             keywords=tuple(wanted.keywords),
             limit=wanted.limit,
             principal=ask.principal,
+            digests={listing.server: listing.digest for listing in listings},
         )
-        return self._shown(_found.decode(await self._gateway.request(message)))
+        found = _found.decode(await self._gateway.request(message))
+        if found.unknown:
+            message = replace(message, listings=tuple(map(_searched, listings)), again=True)
+            found = _found.decode(await self._gateway.request(message))
+        return self._shown(found)
 
     def _shown(self, found: ToolsFound) -> Raw:
         """One text per hit, because some clients show a model only those."""
@@ -83,6 +92,11 @@ def _arguments(ask: Ask, kind: type[Arguments]) -> Arguments | str:
         return convert(ask.params.get("arguments", {}), kind)
     except ValidationError as error:
         return str(error)[:300]
+
+
+def _searched(listing: Listing) -> Listing:
+    """What a search is about: the tools."""
+    return Listing(listing.server, listing.digest, listing.tools)
 
 
 def _nothing(found: ToolsFound) -> str:

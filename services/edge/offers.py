@@ -27,19 +27,19 @@ class Offers:
 
     def servers(self, capability: str, principal: Principal) -> list[str]:
         """Those of them that have listed, and can do this."""
-        return [server for server in self.visible(principal) if self.has(server, capability)]
+        return [server for server in self.visible(principal) if self.has(server, capability, principal)]
 
-    def has(self, server: str, capability: str, detail: str = "") -> bool:
+    def has(self, server: str, capability: str, principal: Principal, detail: str = "") -> bool:
         """Whether the server can do this, and `detail` of it if one is given."""
-        offered = self._of(server).get(capability)
+        offered = self._of(server, principal).get(capability)
         return isinstance(offered, dict) and (not detail or offered.get(detail) is True)
 
-    def known(self, server: str) -> bool:
+    def known(self, server: str, principal: Principal) -> bool:
         """Whether the server has listed."""
-        return self._catalog.listing(server) is not None
+        return self._catalog.listing(server, principal) is not None
 
-    def _of(self, server: str) -> Capabilities:
-        listing = self._catalog.listing(server)
+    def _of(self, server: str, principal: Principal) -> Capabilities:
+        listing = self._catalog.listing(server, principal)
         if listing is None:
             return {}
         known = self._known.get(server)

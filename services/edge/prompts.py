@@ -43,9 +43,9 @@ class Prompts:
         if entry is not None:
             return entry.server, entry.own
         server, _, own = name.partition(SEPARATOR)
-        if self._unlisted(server) and self._policy.allows(principal, server, own, "prompt"):
+        if self._unlisted(server, principal) and self._policy.allows(principal, server, own, "prompt"):
             return server, own
         raise InvalidParams(f"there is no prompt {name[:64]!r}: prompts/list has their names")
 
-    def _unlisted(self, server: str) -> bool:
-        return server in self._catalog.names() and self._catalog.listing(server) is None
+    def _unlisted(self, server: str, principal: Principal) -> bool:
+        return server in self._catalog.names() and self._catalog.listing(server, principal) is None

@@ -28,6 +28,8 @@ log = structlog.get_logger("edge")
 
 VIEWS_MAX = 64
 """Kinds of callers whose lists are kept made up."""
+TABLES_MAX = 1000
+"""Versions of lists, of all servers, whose entries are kept."""
 FRESH = 5.0
 """Seconds that a list made for some callers is good for: rules may have changed."""
 KEY_MAX = 4096
@@ -103,14 +105,14 @@ class Shelf:
         self.kind = kind
         self._catalog = catalog
         self._only = only
-        self._tables: dict[str, tuple[Listing, dict[str, Entry]]] = {}
+        self._tables: OrderedDict[tuple[str, str], tuple[Listing, dict[str, Entry]]] = OrderedDict()
         self._views: OrderedDict[Hashable, _Made] = OrderedDict()
 
     def find(self, shown: str, principal: Principal) -> Entry | None:
         """What the caller knows by this name, if anything."""
         if not self.kind.named:
             return self.view(principal).shown.get(shown)
-        entry = self._table(shown.partition(naming.SEPARATOR)[0]).get(shown)
+        entry = self._table(shown.partition(naming.SEPARATOR)[0], principal).get(shown)
         if entry is None or not self._allowed(principal, entry):
             return None
         return entry
@@ -120,7 +122,7 @@ class Shelf:
         who = self._policy.ground(principal)
         now = time.monotonic()
         servers = self._catalog.names()
-        listings = [self._catalog.listing(server) for server in servers]
+        listings = [self._catalog.listing(server, principal) for server in servers]
         made = self._views.get(who)
         if made is None or now >= made.until or not _same(made.listings, listings):
             until = now + FRESH if who is not None else float("inf")
@@ -142,18 +144,22 @@ class Shelf:
         visible = [
             entry
             for server in servers
-            for entry in self._table(server).values()
+            for entry in self._table(server, principal).values()
             if self._allowed(principal, entry)
         ]
         return _view(visible if self.kind.named else _told_apart(visible, self.kind.key))
 
-    def _table(self, server: str) -> dict[str, Entry]:
-        listing = self._catalog.listing(server)
+    def _table(self, server: str, principal: Principal) -> dict[str, Entry]:
+        listing = self._catalog.listing(server, principal)
         if listing is None:
             return {}
-        known = self._tables.get(server)
+        key = server, listing.digest
+        known = self._tables.get(key)
         if known is None or known[0] is not listing:
-            known = self._tables[server] = listing, self._read(listing)
+            known = self._tables[key] = listing, self._read(listing)
+            if len(self._tables) > TABLES_MAX:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(key)
         return known[1]
 
     def _read(self, listing: Listing) -> dict[str, Entry]:

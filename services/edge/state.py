@@ -16,11 +16,13 @@ from libs.common import bus as buses
 from libs.common.codec import encode
 from libs.common.errors import BusUnavailable
 from libs.common.fleet import Fleet, Status
+from libs.common.identity import ANONYMOUS, Principal
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Listing
 from services.edge.gateway import Bus, Note, ServerStatus
 from services.edge.lag import Lag
 from services.edge.peers import Peers
+from services.edge.personal import Personal
 
 log = structlog.get_logger("state")
 
@@ -52,7 +54,9 @@ class State:
         listings: Snapshot[Listing],
         sessions: Bucket,
         tombstones: Snapshot[Tombstone],
+        personal: Personal | None = None,
     ) -> None:
+        self._personal = personal
         self._bus = bus
         self._fleet = fleet
         self._listings = listings
@@ -76,6 +80,8 @@ class State:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._lag.__exit__(kind, error, trace)
+        if self._personal is not None:
+            await self._personal.close()
         await self._peers.__aexit__(kind, error, trace)
 
     def bus(self) -> Bus:
@@ -95,8 +101,20 @@ class State:
         for callback in list(self._watchers):
             callback()
 
-    def listing(self, server: str) -> Listing | None:
+    def listing(self, server: str, principal: Principal = ANONYMOUS) -> Listing | None:
+        if self._personal is not None and self._personal.lists(server):
+            return self._personal.listing(server, principal)
         return self._listings.values.get(server) if server in self._configured else None
+
+    async def prepare(self, servers: Sequence[str], principal: Principal) -> None:
+        if self._personal is not None:
+            await self._personal.prepare(servers, principal)
+
+    def personal(self, principal: Principal) -> Sequence[Listing]:
+        return () if self._personal is None else self._personal.listings(principal)
+
+    def own(self, name: str, principal: Principal) -> str:
+        return "" if self._personal is None else self._personal.own(name, principal)
 
     async def current(self) -> None:
         await self._lag.current()

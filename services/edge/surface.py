@@ -58,6 +58,10 @@ class Surface(Protocol):
         """Extensions that are carried here, with their settings; for modern clients only."""
         ...
 
+    async def prepare(self, principal: Principal) -> None:
+        """Learn what is listed to this caller alone, before anything is asked of it; bounded in time."""
+        ...
+
     def describe(self, principal: Principal) -> Description:
         """What the caller may know of it. Raises `NexusError` if there is nothing to introduce."""
         ...

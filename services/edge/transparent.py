@@ -20,7 +20,7 @@ from libs.common.errors import (
     ServerUnavailable,
     ServerUnknown,
 )
-from libs.common.identity import Principal
+from libs.common.identity import ANONYMOUS, Principal
 from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
 from libs.common.naming import is_server
@@ -80,22 +80,26 @@ class Transparent:
 
     @property
     def extensions(self) -> Mapping[str, Raw]:
-        listing = self._listing()
+        """None of a server that lists to each caller by himself."""
+        listing = self._listing(ANONYMOUS)
         return {} if listing is None else tasks.offered(listing)
 
+    async def prepare(self, principal: Principal) -> None:
+        await self._catalog.prepare((self._server,), principal)
+
     def describe(self, principal: Principal) -> Description:
-        listing = self._listing()
+        listing = self._listing(principal)
         if listing is None or not self._visible(principal):
             raise self._unavailable(principal)
         info = raw({"name": self._server, "version": ""}) if listing.info == NULL else listing.info
         return Description(_carried(listing.capabilities), info, listing.instructions)
 
     def info(self) -> Raw | None:
-        listing = self._listing()
+        listing = self._listing(ANONYMOUS)
         return None if listing is None or listing.info == NULL else listing.info
 
     def mirrored(self, tool: object, principal: Principal) -> Any | None:
-        listing = self._listing()
+        listing = self._listing(principal)
         if listing is None or not isinstance(tool, str):
             return None
         schema = self._schemas.schema(listing, tool)
@@ -166,7 +170,7 @@ class Transparent:
         return name
 
     def _offered(self, principal: Principal, tool: str) -> bool:
-        listing = self._listing()
+        listing = self._listing(principal)
         return self._listed.has(listing, tool) and self._visible(principal, tool)
 
     def _visible(self, principal: Principal, tool: str = "") -> bool:
@@ -185,11 +189,11 @@ class Transparent:
         deadline = self._settings.deadline(self._server)
         await self._gateway.request(NotifyServer(self._server, method, deadline, raw(params), principal))
 
-    def _listing(self) -> Listing | None:
-        return self._catalog.listing(self._server)
+    def _listing(self, principal: Principal) -> Listing | None:
+        return self._catalog.listing(self._server, principal)
 
     def _check_known(self, principal: Principal) -> None:
-        if not self._visible(principal) or (self._listing() is None and not self._configured()):
+        if not self._visible(principal) or (self._listing(principal) is None and not self._configured()):
             raise self._unavailable(principal)
 
     def _configured(self) -> bool:

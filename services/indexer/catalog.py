@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -22,6 +23,15 @@ ANYTHING = {"type": "object"}
 """The schema of a tool that shows none."""
 
 
+PERSONAL_MAX = 500
+"""Lists for single callers that are kept beside those for everybody."""
+
+
+def personal(server: str, digest: str) -> str:
+    """The key of a list that only some callers see; no server has such a name."""
+    return f"{server}#{digest}"
+
+
 class Entry(Struct, frozen=True):
     """One tool as it is shown: the parts of its definition, raw."""
 
@@ -39,6 +49,7 @@ class Catalog:
     def __init__(self, configured: frozenset[str], index: Index) -> None:
         self.index = index
         self._configured = configured
+        self._personal: OrderedDict[str, None] = OrderedDict()
         self._entries: dict[str, dict[str, Entry]] = {}
 
     def __len__(self) -> int:
@@ -47,18 +58,39 @@ class Catalog:
     def update(self, key: str, listing: Listing | None) -> None:
         """Take one change of the catalog bucket."""
         if listing is None or listing.server != key or key not in self._configured:
-            self._entries.pop(key, None)
-            self.index.remove(key)
-            return
+            self._forget(key)
+        else:
+            self._enter(key, listing)
+
+    def knows(self, digests: Mapping[str, str]) -> bool:
+        """Whether all these lists are here, each of which is only for callers who name its digest."""
+        keys = [personal(server, digest) for server, digest in digests.items()]
+        for key in keys:
+            if key in self._personal:
+                self._personal.move_to_end(key)
+        return all(key in self._personal for key in keys)
+
+    def learn(self, listing: Listing) -> None:
+        """Take a list that only callers who name its digest may see; the least used one makes room."""
+        key = personal(listing.server, listing.digest)
+        if listing.server in self._configured and key not in self._personal:
+            self._personal[key] = None
+            self._enter(key, listing)
+            if len(self._personal) > PERSONAL_MAX:
+                self._forget(self._personal.popitem(last=False)[0])
+
+    def _forget(self, key: str) -> None:
+        self._entries.pop(key, None)
+        self.index.remove(key)
+
+    def _enter(self, key: str, listing: Listing) -> None:
         tools = {tool["name"]: tool for tool in _named(listing.tools)}
         names, collided = naming.resolve((listing.server, name) for name in tools)
         if collided:
             log.warning("tool names collide and are not offered", server=listing.server, names=collided[:20])
         found = {name: tools[own] for name, (_, own) in names.items()}
         self._entries[key] = {name: _entry(listing.server, tool) for name, tool in found.items()}
-        self.index.replace(
-            listing.server, [_document(name, listing.server, tool) for name, tool in found.items()]
-        )
+        self.index.replace(key, [_document(name, key, tool) for name, tool in found.items()])
 
     def hit(self, name: str, server: str, score: float) -> Hit:
         """A search result for one exposed name."""
@@ -68,7 +100,7 @@ class Catalog:
             description=entry.description or "No description available",
             input_schema=entry.input_schema,
             score=score,
-            server=server,
+            server=entry.server,
             title=entry.title,
             annotations=entry.annotations,
             output_schema=entry.output_schema,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from msgspec import Raw, convert
@@ -21,12 +21,14 @@ from libs.common.messages.calls import Query, ResolveTool, SearchTools
 from libs.common.messages.catalog import Hint, Listing
 from libs.common.messages.search import ToolsFound
 from libs.common.policy import Policy
-from services.indexer.catalog import Catalog
+from services.indexer.catalog import Catalog, personal
 
 log = structlog.get_logger("indexer")
 
 NEAREST = 3
 LIMIT_MAX = 50
+
+Visible = Callable[[str, str], bool]
 
 _query: Decoder[Query] = decoder(Query)
 
@@ -60,16 +62,20 @@ class Searches:
     def search(self, query: SearchTools) -> ToolsFound:
         """The best tools the caller may see; the nearest names when nothing matches."""
         text = " ".join((query.query, *query.keywords)).strip()
-        visible = self._visible(query.principal)
+        for listing in query.listings:
+            self._catalog.learn(listing)
+        if not self._catalog.knows(query.digests) and not query.listings:
+            return ToolsFound(unknown=True)
+        visible = self._visible(query.principal, query.digests)
         limit = max(1, min(query.limit, LIMIT_MAX))
         matches = self._catalog.index.search(text, limit=limit, visible=visible)
         if matches:
             return ToolsFound(tuple(self._catalog.hit(m.name, m.server, m.score) for m in matches))
-        return ToolsFound(nearest=tuple(self._nearest(text, query.principal)))
+        return ToolsFound(nearest=tuple(self._nearest(text, visible)))
 
     def resolve(self, query: ResolveTool) -> Raw:
         """A tool result for a name nobody has, which a model can read and act on."""
-        nearest = self._nearest(query.name, query.principal)
+        nearest = self._nearest(query.name, self._visible(query.principal, {}))
         text = f'There is no tool "{query.name[:128]}"; nothing was run.'
         if nearest:
             text += f" The nearest names are: {', '.join(nearest)}."
@@ -82,11 +88,18 @@ class Searches:
             }
         )
 
-    def _nearest(self, name: str, principal: Principal) -> list[str]:
-        return self._catalog.index.nearest(name, limit=NEAREST, visible=self._visible(principal))
+    def _nearest(self, name: str, visible: Visible) -> list[str]:
+        return self._catalog.index.nearest(name, limit=NEAREST, visible=visible)
 
-    def _visible(self, principal: Principal) -> Callable[[str, str], bool]:
-        return lambda server, tool: self._policy.allows(principal, server, tool)
+    def _visible(self, principal: Principal, digests: Mapping[str, str]) -> Visible:
+        """Of lists for single callers, those that the query names."""
+        own = {personal(server, digest): server for server, digest in digests.items()}
+
+        def visible(key: str, tool: str) -> bool:
+            server = own.get(key, key)
+            return "#" not in server and self._policy.allows(principal, server, tool)
+
+        return visible
 
 
 class Facts:

@@ -14,7 +14,7 @@ from nats.errors import MaxPayloadError
 from libs.common import rpc, subjects
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode
-from libs.common.config import Sharing
+from libs.common.config import Keeping
 from libs.common.errors import (
     BodyTooLarge,
     BusUnavailable,
@@ -33,6 +33,7 @@ from libs.common.messages.calls import (
     CallServer,
     ExecuteTool,
     HoldCall,
+    ListServer,
     NotifyServer,
     Request,
     ResolveTool,
@@ -60,13 +61,13 @@ class Router:
         fleet: Fleet,
         names: Names,
         policy: Policy,
-        sharings: Mapping[str, Sharing],
+        keepings: Mapping[str, Keeping],
         meter: Meter | None = None,
     ) -> None:
         self._policy = policy
         self._bus = bus
         self._names = names
-        self._placement = Placement(fleet, sharings)
+        self._placement = Placement(fleet, keepings)
         self._meter = meter
         self._configured = frozenset(fleet.configured)
         self._waiting: set[asyncio.Task[None]] = set()
@@ -120,7 +121,7 @@ class Router:
         gone = ServerUnavailable("nobody was there to take the call; it may be restarting")
         await rpc.respond(self._bus, reply, gone)
 
-    def route(self, request: Request) -> tuple[str, Call | SearchTools | ResolveTool | HoldCall]:
+    def route(self, request: Request) -> tuple[str, Call | ListServer | SearchTools | ResolveTool | HoldCall]:
         """The next subject and message. Raises `Refused` for what goes nowhere."""
         if time.time() >= request.deadline:
             raise Refused("the deadline was over before the call was routed")
@@ -131,11 +132,13 @@ class Router:
                 return subjects.SEARCH, request
             case CallServer() | NotifyServer():
                 return self._call(request)
+            case ListServer():
+                return self._list(request)
             case HoldCall():
                 return subjects.worker(request.worker), request
 
     def _execute(self, request: ExecuteTool) -> tuple[str, Call | ResolveTool]:
-        found = self._names.find(request.name)
+        found = self._names.find(request.name, request.own)
         if found is None:
             self._check_listed(request)
         if found is None or not self._permits(request.principal, *found):
@@ -151,6 +154,7 @@ class Router:
             client=request.client,
             progress=request.progress,
             trace=request.trace,
+            token=request.token,
         )
 
     def _permits(self, principal: Principal, server: str, tool: str = "") -> bool:
@@ -169,6 +173,11 @@ class Router:
             self._placement.subject(server, request)
             raise ServerUnavailable(f'server "{server}" is there, but not its list of tools', server=server)
 
+    def _list(self, request: ListServer) -> tuple[str, ListServer]:
+        if not self._names.delegated(request.server) or not self._permits(request.principal, request.server):
+            raise ServerUnknown("no such server")
+        return self._placement.subject(request.server, request), request
+
     def _call(self, request: CallServer | NotifyServer) -> tuple[str, Call]:
         server = request.server
         tool = request.tool if isinstance(request, CallServer) else ""
@@ -183,6 +192,7 @@ class Router:
                 request.params,
                 principal=request.principal,
                 notify=True,
+                token=request.token,
             )
         else:
             call = Call(
@@ -194,5 +204,6 @@ class Router:
                 client=request.client,
                 progress=request.progress,
                 trace=request.trace,
+                token=request.token,
             )
         return subject, call

@@ -36,7 +36,8 @@ async def build(context: Context) -> AsyncIterator[None]:
     bus = context.bus
     fleet = Fleet(context.config.mcp.servers)
     policy = context.config.policy()
-    names = Names(frozenset(fleet.configured), policy)
+    delegated = context.config.delegated()
+    names = Names(frozenset(fleet.configured), policy, delegated)
     workers: Snapshot[Worker] = Snapshot(Bucket(bus, subjects.SERVERS, owner=False), decoder(Worker))
     listings: Snapshot[NamedListing] = Snapshot(
         Bucket(bus, subjects.CATALOG, owner=False), decoder(NamedListing)
@@ -46,9 +47,9 @@ async def build(context: Context) -> AsyncIterator[None]:
     rules = Rules(context.config)
     listings.listen(_strays(rules))
     async with snapshots(workers, listings), limiting(context, rules) as limiter:
-        sharings = {name: server.sharing for name, server in context.config.mcp.servers.items()}
+        keepings = {name: server.keeping for name, server in context.config.mcp.servers.items()}
         meter = None if limiter is None else Meter(limiter, names, policy)
-        router = Router(bus, fleet, names, policy, sharings, meter)
+        router = Router(bus, fleet, names, policy, keepings, meter)
         bus.on_unheard = router.on_unheard
         requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from libs.common.messages.calls import CallServer, ExecuteTool, HoldCall, NotifyServer, Request, SearchTools
+from libs.common.messages.calls import (
+    CallServer,
+    ExecuteTool,
+    HoldCall,
+    ListServer,
+    NotifyServer,
+    Request,
+    SearchTools,
+)
 from libs.common.policy import Policy
 from services.router.limits.limiter import Limiter
 from services.router.limits.rules import Facts
@@ -39,17 +47,17 @@ class Meter:
     def _meant(self, request: Request) -> tuple[str, str] | None:
         match request:
             case ExecuteTool():
-                return self._names.find(request.name)
+                return self._names.find(request.name, request.own)
             case CallServer():
                 return request.server, request.tool
             case NotifyServer():
                 return request.server, ""
-            case SearchTools() | HoldCall():
+            case SearchTools() | ListServer() | HoldCall():
                 return None
 
 
 def _counts(request: Request) -> bool:
     """Whether this is a request of its own: no repetition, and not the rest of a call that was counted."""
-    if isinstance(request, HoldCall) or request.again:
+    if isinstance(request, ListServer | HoldCall) or request.again:
         return False
     return not isinstance(request, ExecuteTool | CallServer) or request.worker == ""

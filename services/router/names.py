@@ -30,8 +30,11 @@ class Names:
     Names that two tools of a server share belong to neither.
     """
 
-    def __init__(self, configured: frozenset[str], policy: Policy) -> None:
-        self._configured = configured
+    def __init__(
+        self, configured: frozenset[str], policy: Policy, delegated: frozenset[str] = frozenset()
+    ) -> None:
+        self._configured = configured - delegated
+        self._delegated = delegated
         self._policy = policy
         self._names: dict[str, dict[str, tuple[str, str]]] = {}
 
@@ -53,7 +56,16 @@ class Names:
         server = name.partition(naming.SEPARATOR)[0]
         return server if server in self._configured and server not in self._names else ""
 
-    def find(self, name: str) -> tuple[str, str] | None:
-        """(server, its own tool name) of an exposed name."""
+    def delegated(self, server: str) -> bool:
+        """Whether it lists to each caller by himself."""
+        return server in self._delegated
+
+    def find(self, name: str, own: str = "") -> tuple[str, str] | None:
+        """(server, its own tool name) of an exposed name.
+
+        `own` is what a server calls it that lists to each caller by himself, so that only the edge knows.
+        """
         server = name.partition(naming.SEPARATOR)[0]
+        if own and server in self._delegated:
+            return server, own
         return self._names.get(server, {}).get(name)

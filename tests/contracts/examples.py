@@ -17,7 +17,7 @@ from services.edge.sessions import Session
 from services.edge.state import Tombstone
 
 PRINCIPAL = Principal(
-    "ann", "https://login.example", ("dev", "ops"), ("read",), "premium", "ide-7", "2001:db8::7"
+    "ann", "https://login.example", ("dev", "ops"), ("read",), "premium", "ide-7", "2001:db8::7", "ab12"
 )
 CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
@@ -47,6 +47,7 @@ CALL = calls.Call(
     progress=True,
     notify=True,
     trace=TRACE,
+    token="AbCd",
 )
 LISTING = catalog.Listing(
     server="git",
@@ -75,6 +76,8 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             worker="w1",
             trace=TRACE,
             again=True,
+            token="AbCd",
+            own="log",
         ),
     ),
     "CallServer": (
@@ -91,17 +94,28 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             trace=TRACE,
             tool="log",
             again=True,
+            token="AbCd",
         ),
     ),
     "NotifyServer": (
         calls.Request,
         calls.NotifyServer(
-            "git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL, again=True
+            "git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL, again=True, token="AbCd"
         ),
     ),
+    "ListServer": (calls.Request, calls.ListServer("git", DEADLINE, PRINCIPAL, "AbCd", again=True)),
     "SearchTools": (
         calls.Request,
-        calls.SearchTools(DEADLINE, "commits", ("git", "log"), 5, PRINCIPAL, again=True),
+        calls.SearchTools(
+            DEADLINE,
+            "commits",
+            ("git", "log"),
+            5,
+            PRINCIPAL,
+            again=True,
+            digests={"git": "ab12"},
+            listings=(LISTING,),
+        ),
     ),
     "HoldCall": (calls.Request, calls.HoldCall("w1", DEADLINE, Raw(b'"held-1"'), PRINCIPAL, True)),
     "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL)),
@@ -130,7 +144,7 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     ),
     "Result": (calls.Frame, calls.Result(Raw(b'{"content":[],"x-odd":1.50}'))),
     "Failed": (calls.Frame, calls.Failed(FAILURE)),
-    "ToolsFound": (search.ToolsFound, search.ToolsFound((HIT,), ("git__log", "git__show"))),
+    "ToolsFound": (search.ToolsFound, search.ToolsFound((HIT,), ("git__log", "git__show"), unknown=True)),
     "Tool": (
         catalog.Tool,
         catalog.Tool("log", "Log", "Show commits", Raw(b"{}"), Raw(b"{}"), Raw(b'{"idempotentHint":true}')),

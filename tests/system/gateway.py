@@ -43,6 +43,7 @@ class Gateway:
 
     `servers` are the tables of `mcp.servers`, `flags` what the command gets, `needs` the servers to wait for,
     `token` what readiness is asked with.
+    `health` where readiness is told of all servers, if it is not told to everybody.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class Gateway:
         settings: str = "",
         port: int = 0,
         token: str = "",
+        health: str = "",
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}/mcp"
+        self.health = health or self.address
         self.config = folder / "nexus.toml"
         self.config.write_text(settings + "".join(table(name, each) for name, each in servers.items()))
         self.needs = tuple(servers) if needs is None else needs
@@ -119,7 +122,7 @@ class Gateway:
                     while True:
                         assert self.process is None or self.process.poll() is None, "the gateway has ended"
                         with suppress(httpx.HTTPError, ValueError):
-                            page = (await client.get(f"http://{self.address}/ready")).json()
+                            page = (await client.get(f"http://{self.health}/ready")).json()
                             if "servers" in page and enough(page):
                                 return page
                         await anyio.sleep(0.05)

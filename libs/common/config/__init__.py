@@ -1,5 +1,15 @@
 """The configuration: one TOML file, read once, checked as a whole."""
 
+from libs.common.config.auth import (
+    Auth,
+    ClientCredentials,
+    ConfidentialClient,
+    Delegated,
+    Forward,
+    OperatorLogin,
+    TokenAuth,
+    TokenExchange,
+)
 from libs.common.config.limits import (
     OnStorageError,
     PerUser,
@@ -12,23 +22,21 @@ from libs.common.config.limits import (
 )
 from libs.common.config.loading import load
 from libs.common.config.model import (
-    Auth,
-    ClientCredentials,
     Config,
+    DownstreamCache,
     Health,
     HttpServer,
     HttpTls,
     InsertHeader,
+    Keeping,
     Mcp,
     Nats,
-    OperatorLogin,
     Seal,
     Server,
     ServerTls,
     Sharing,
     StderrFile,
     StdioServer,
-    TokenAuth,
 )
 from libs.common.config.values import Address, parse_address
 
@@ -36,11 +44,16 @@ __all__ = [
     "Address",
     "Auth",
     "ClientCredentials",
+    "ConfidentialClient",
     "Config",
+    "Delegated",
+    "DownstreamCache",
+    "Forward",
     "Health",
     "HttpServer",
     "HttpTls",
     "InsertHeader",
+    "Keeping",
     "Mcp",
     "Nats",
     "OnStorageError",
@@ -59,6 +72,7 @@ __all__ = [
     "Storage",
     "StorageTls",
     "TokenAuth",
+    "TokenExchange",
     "load",
     "parse_address",
 ]

@@ -24,9 +24,9 @@ class Access(Table):
         return Rule(self.allow, self.deny or frozenset(), self.required_scopes, lists)
 
 
-def rules_of(server: Access, tools: dict[str, Access]) -> Rules:
+def rules_of(server: Access, tools: dict[str, Access], *, delegated: bool = False) -> Rules:
     """What policy is to know of one server."""
-    return Rules(server.rule(), {name: tool.rule() for name, tool in tools.items()})
+    return Rules(server.rule(), {name: tool.rule() for name, tool in tools.items()}, delegated)
 
 
 def check_access(document: dict[str, Any]) -> Iterator[Mistake]:

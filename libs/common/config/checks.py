@@ -8,7 +8,7 @@ from typing import Any
 
 from libs.common.config.access import check_access
 from libs.common.config.admission import check_admission
-from libs.common.config.grants import check_auth
+from libs.common.config.grants import check_auth, check_delegated
 from libs.common.config.report import Key, Mistake
 from libs.common.naming import RESERVED, SEPARATOR, is_server
 
@@ -86,6 +86,7 @@ def _servers(document: dict[str, Any]) -> Iterator[Mistake]:
         yield from _sharing(key, server)
         yield from _tls((*key, "tls"), _table(server, "tls"))
         yield from check_auth((*key, "auth"), _table(server, "auth"))
+        yield from check_delegated(key, server, oauth="oauth" in _table(document, "server"))
 
 
 def _kind(key: Key, server: dict[str, Any]) -> Iterator[Mistake]:

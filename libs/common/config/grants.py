@@ -8,14 +8,10 @@ from typing import Any
 
 from libs.common.config.report import Key, Mistake
 
-KINDS = ("client-credentials", "oauth")
+KINDS = ("client-credentials", "oauth", "forward", "token-exchange")
+DELEGATED = ("forward", "token-exchange")
 
-_OTHERS = {
-    "forward": "passing on the token of a caller is forbidden by MCP, so it is not supported",
-    "token-exchange": "is not supported yet: it needs the token of the caller, which does not come this far",
-}
-"""Kinds known by name, and why they cannot be used."""
-_INSTEAD = '; use "client-credentials" or "oauth"'
+_WORDS = ", ".join(f'"{kind}"' for kind in KINDS)
 
 
 def check_auth(key: Key, auth: dict[str, Any]) -> Iterator[Mistake]:
@@ -23,18 +19,16 @@ def check_auth(key: Key, auth: dict[str, Any]) -> Iterator[Mistake]:
     kind = auth.get("type")
     if "type" in auth and kind not in KINDS:
         yield _unknown((*key, "type"), kind)
-    elif kind == "client-credentials":
+    elif kind in ("client-credentials", "token-exchange"):
         yield from _proof(key, auth)
     elif kind == "oauth":
         yield from _registration(key, auth)
 
 
 def _unknown(key: Key, kind: Any) -> Mistake:
-    if isinstance(kind, str) and kind in _OTHERS:
-        return Mistake(key, "", problem=_OTHERS[kind] + _INSTEAD)
     near = get_close_matches(str(kind), KINDS, n=1)
     hint = f'did you mean "{near[0]}"?' if near else None
-    problem = 'is "client-credentials" or "oauth"; a token alone needs no type'
+    problem = f"is one of {_WORDS}; a token alone needs no type"
     return Mistake(key, "", hint=hint, problem=problem)
 
 
@@ -54,3 +48,18 @@ def _registration(key: Key, auth: dict[str, Any]) -> Iterator[Mistake]:
     if "client_metadata_url" in auth and "client_id" in auth:
         problem = "is a client_id of its own; remove one of the two"
         yield Mistake((*key, "client_metadata_url"), "", problem=problem)
+
+
+def check_delegated(key: Key, server: dict[str, Any], *, oauth: bool) -> Iterator[Mistake]:
+    """What is wrong with a server that gets tokens of callers: there must be such tokens."""
+    auth = server.get("auth")
+    kind = auth.get("type") if isinstance(auth, dict) else None
+    if kind not in DELEGATED:
+        return
+    if not oauth:
+        problem = "is for callers with a token: set [server.oauth], or use another type"
+        yield Mistake((*key, "auth", "type"), "", problem=problem)
+    if "sharing" in server or "max_sessions" in server:
+        name = "sharing" if "sharing" in server else "max_sessions"
+        problem = f"does not go with auth.type = {kind!r}: each token has a session of its own"
+        yield Mistake((*key, name), "", problem=problem.replace("'", '"'))

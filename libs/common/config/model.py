@@ -15,13 +15,13 @@ from pydantic import (
 )
 
 from libs.common.config.access import Access, rules_of
+from libs.common.config.auth import KINDS, Auth, Delegated
 from libs.common.config.browsers import Cors, Csrf
 from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
 from libs.common.config.limits import RateLimits, ServerRates
 from libs.common.config.table import Table
 from libs.common.config.values import (
     Address,
-    Bearer,
     BusUrl,
     Command,
     Count,
@@ -37,10 +37,8 @@ from libs.common.config.values import (
     Network,
     Origin,
     Route,
-    ScopeName,
     SealKey,
     Size,
-    Text,
     Timeout,
     Variable,
     expected,
@@ -49,8 +47,9 @@ from libs.common.config.values import (
 from libs.common.policy import Policy
 
 Sharing = Literal["shared", "per-principal", "per-session"]
+Keeping = Sharing | Literal["per-token"]
+"""Whose a session with a server is; each token has its own where the server gets tokens of callers."""
 Era = Literal["auto", "modern", "legacy"]
-SecretMethod = Literal["client_secret_basic", "client_secret_post"]
 
 
 class ServerTls(Table):
@@ -97,60 +96,6 @@ class InsertHeader(Table):
     rule: Literal["insert"]
     name: HeaderName
     value: HeaderValue
-
-
-class TokenAuth(Table):
-    """How we authenticate at a downstream: a token of our own."""
-
-    token: Bearer
-
-
-class ClientCredentials(Table):
-    """How we get tokens for a downstream by ourselves (RFC 6749 §4.4)."""
-
-    type: Literal["client-credentials"]
-    client_id: Text
-    client_secret: Bearer | None = None
-    private_key: SecretStr | None = None
-    """PEM; then the client proves who it is by signing (RFC 7523)."""
-    token_endpoint_auth_method: SecretMethod | Literal["private_key_jwt"] | None = None
-    issuer: HttpUrl | None = None
-    token_url: HttpUrl | None = None
-    scopes: tuple[ScopeName, ...] = ()
-    resource: HttpUrl | None = None
-
-    @property
-    def method(self) -> SecretMethod | Literal["private_key_jwt"]:
-        """As configured, else what the kind of secret suggests."""
-        default: Literal["private_key_jwt", "client_secret_basic"]
-        default = "private_key_jwt" if self.private_key is not None else "client_secret_basic"
-        return self.token_endpoint_auth_method or default
-
-
-class OperatorLogin(Table):
-    """How an operator gets us tokens: by `nexus login` (OAuth 2.1 authorization code)."""
-
-    type: Literal["oauth"]
-    client_id: Text | None = None
-    client_secret: Bearer | None = None
-    token_endpoint_auth_method: SecretMethod | Literal["none"] | None = None
-    client_metadata_url: HttpUrl | None = None
-    issuer: HttpUrl | None = None
-    scopes: tuple[ScopeName, ...] = ()
-
-
-def _auth_kind(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return {"client-credentials": CREDENTIALS, "oauth": LOGIN}.get(str(kind), TOKEN)
-
-
-TOKEN, CREDENTIALS, LOGIN = "<token>", "<client-credentials>", "<oauth>"
-Auth = Annotated[
-    Annotated[TokenAuth, Tag(TOKEN)]
-    | Annotated[ClientCredentials, Tag(CREDENTIALS)]
-    | Annotated[OperatorLogin, Tag(LOGIN)],
-    Discriminator(_auth_kind),
-]
 
 
 class HttpTls(Table):
@@ -204,6 +149,10 @@ class Downstream(Access):
     """Sessions of callers that one connector keeps, where they are not shared."""
     rate_limits: ServerRates | None = None
 
+    @property
+    def keeping(self) -> Keeping:
+        return self.sharing
+
 
 class StdioServer(Downstream):
     """A child process that speaks MCP over its standard input and output."""
@@ -225,6 +174,10 @@ class HttpServer(Downstream):
     tls: HttpTls = HttpTls()
     headers: tuple[InsertHeader, ...] = ()
 
+    @property
+    def keeping(self) -> Keeping:
+        return "per-token" if isinstance(self.auth, Delegated) else self.sharing
+
 
 def _kind(value: Any) -> str:
     stdio = "cmd" in value if isinstance(value, dict) else isinstance(value, StdioServer)
@@ -233,12 +186,19 @@ def _kind(value: Any) -> str:
 
 STDIO, HTTP = "<stdio>", "<http>"
 """Tags of the two kinds; pydantic puts them into the place of a mistake, where `findings` takes them out."""
-TAGS = (STDIO, HTTP, TOKEN, CREDENTIALS, LOGIN)
+TAGS = (STDIO, HTTP, *KINDS)
 
 AnyServer = Annotated[
     Annotated[StdioServer, Tag(STDIO)] | Annotated[HttpServer, Tag(HTTP)],
     Discriminator(_kind),
 ]
+
+
+class DownstreamCache(Table):
+    """Sessions for tokens of callers: how many of a server one connector keeps, and for how long unused."""
+
+    max_size: Count = 1000
+    idle_timeout: Timeout = 600.0
 
 
 class Mcp(Table):
@@ -252,6 +212,7 @@ class Mcp(Table):
     call_timeout: Timeout = 60.0
     relist_interval: Duration = 300.0
     headers: tuple[InsertHeader, ...] = ()
+    downstream_cache: DownstreamCache = DownstreamCache()
     servers: dict[str, AnyServer] = Field(default_factory=dict)
 
 
@@ -282,7 +243,11 @@ class Config(Table):
     def policy(self) -> Policy:
         """Who may what, as all servers together say."""
         closed = self.server.oauth is not None or self.server.api_keys.enabled
-        rules = {name: rules_of(each, each.tools) for name, each in self.mcp.servers.items()}
+        delegated = self.delegated()
+        rules = {
+            name: rules_of(each, each.tools, delegated=name in delegated)
+            for name, each in self.mcp.servers.items()
+        }
         return Policy(rules, closed=closed)
 
     @property
@@ -291,3 +256,7 @@ class Config(Table):
         if self.server.rate_limits is not None:
             return self.server.rate_limits.enabled
         return any(server.rate_limits is not None for server in self.mcp.servers.values())
+
+    def delegated(self) -> frozenset[str]:
+        """The servers that get tokens of callers, as they are or exchanged."""
+        return frozenset(name for name, each in self.mcp.servers.items() if each.keeping == "per-token")

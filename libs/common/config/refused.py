@@ -11,7 +11,6 @@ _YET = "is not supported yet; remove it"
 REFUSED: dict[str, str] = {
     "llm": "is out of scope: Nexus is a gateway for MCP; remove it",
     "telemetry": _YET,
-    "mcp.downstream_cache": _YET,
 }
 """Dotted pattern: what is said of the key."""
 

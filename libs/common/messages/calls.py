@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from libs.common.errors import NULL, Failure
 from libs.common.identity import ANONYMOUS, Principal
+from libs.common.messages.catalog import Listing
 from libs.common.trace import NONE, Trace
 
 EMPTY = Raw(b"{}")
@@ -47,6 +48,10 @@ class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_fi
     """What the request belongs to; valid, and no longer in the `_meta` of `params`."""
     again: bool = False
     """Whether the edge repeats what provably was not executed: limits have counted it already."""
+    token: str = ""
+    """The caller's own, sealed for this server, where the server gets it."""
+    own: str = ""
+    """What the server calls the tool, where each caller has a list of its own."""
 
 
 class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
@@ -64,6 +69,7 @@ class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field=
     tool: str = ""
     """The tool of a `tools/call`, by the server's own name: what rules and limits are about."""
     again: bool = False
+    token: str = ""
 
 
 class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):
@@ -74,6 +80,17 @@ class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_fi
     deadline: float
     params: Raw = EMPTY
     principal: Principal = ANONYMOUS
+    again: bool = False
+    token: str = ""
+
+
+class ListServer(Struct, frozen=True, omit_defaults=True, tag="list", tag_field="t"):
+    """Ask what one server lists to this caller; the answer is a `Listing`."""
+
+    server: str
+    deadline: float
+    principal: Principal = ANONYMOUS
+    token: str = ""
     again: bool = False
 
 
@@ -86,6 +103,10 @@ class SearchTools(Struct, frozen=True, omit_defaults=True, tag="search", tag_fie
     limit: int = 10
     principal: Principal = ANONYMOUS
     again: bool = False
+    digests: dict[str, str] = {}
+    """Of the lists that servers show to this caller alone, by server."""
+    listings: tuple[Listing, ...] = ()
+    """Those lists, for an indexer that does not know them."""
 
 
 class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_field="t"):
@@ -111,7 +132,7 @@ class HoldCall(Struct, frozen=True, omit_defaults=True, tag="hold", tag_field="t
     end: bool = False
 
 
-Request = ExecuteTool | CallServer | NotifyServer | SearchTools | HoldCall
+Request = ExecuteTool | CallServer | NotifyServer | ListServer | SearchTools | HoldCall
 """What an edge may ask of a router."""
 Query = SearchTools | ResolveTool
 """What a router may ask of an indexer."""
@@ -130,9 +151,10 @@ class Call(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
     progress: bool = False
     notify: bool = False
     trace: Trace = NONE
+    token: str = ""
 
 
-Order = Call | HoldCall
+Order = Call | ListServer | HoldCall
 """What a router passes on to a connector."""
 
 

@@ -25,3 +25,5 @@ class ToolsFound(Struct, frozen=True, omit_defaults=True):
 
     hits: tuple[Hit, ...] = ()
     nearest: tuple[str, ...] = ()
+    unknown: bool = False
+    """Lists were named by digest that this indexer does not have: ask again, with the lists."""

@@ -90,7 +90,7 @@ def renewal(refresh: str, resource: str) -> Form:
     return _filled({"grant_type": "refresh_token", "refresh_token": refresh, "resource": resource})
 
 
-def exchange(subject_token: str, scopes: str, resource: str) -> Form:
+def exchange(subject_token: str, scopes: str, resource: str, audience: str = "") -> Form:
     """The form that turns a caller's token into one for another resource (RFC 8693 §2.1)."""
     return _filled(
         {
@@ -100,6 +100,7 @@ def exchange(subject_token: str, scopes: str, resource: str) -> Form:
             "requested_token_type": ACCESS_TOKEN,
             "scope": scopes,
             "resource": resource,
+            "audience": audience,
         }
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from libs.common.apikeys import PREFIX
+from libs.common.delegated import fingerprint
 from libs.common.identity import ANONYMOUS, Principal
 from services.edge.auth.apikeys import ApiKeys
 from services.edge.auth.bearer import bearer_token
@@ -17,6 +18,7 @@ from services.edge.auth.client import Identification
 from services.edge.auth.refusal import AuthRefused, ScopeMissing, Unauthorized, challenge
 from services.edge.auth.resource import Resources
 from services.edge.auth.tokens import Token, Verifier
+from services.edge.auth.wallet import Wallet
 from services.edge.gateway import Visit
 from services.edge.streams import Header
 
@@ -43,15 +45,24 @@ class Entry(Struct, frozen=True):
     audiences: frozenset[str] = frozenset()
     expected: frozenset[str] = frozenset()
     key: bool = False
+    expires: float = 0.0
+    """Of a token, seconds since the epoch."""
 
 
 class Authenticate:
     """`Identify`: with neither OAuth nor keys everybody is anonymous, else everybody needs credentials."""
 
-    def __init__(self, oauth: Oauth | None, keys: ApiKeys | None, client: Identification | None) -> None:
+    def __init__(
+        self,
+        oauth: Oauth | None,
+        keys: ApiKeys | None,
+        client: Identification | None,
+        wallet: Wallet | None = None,
+    ) -> None:
         self._oauth = oauth
         self._keys = keys
         self._client = client
+        self._wallet = wallet
         self._required = () if oauth is None else oauth.required
         self._cache: Verified[Entry] = Verified()
 
@@ -90,6 +101,8 @@ class Authenticate:
         if entry is None:
             entry = await self._verified(header)
         self._check(entry, visit.route)
+        if self._wallet is not None and not entry.key:
+            self._wallet.keep(entry.principal.credential, bearer_token(header), entry.expires)
         return entry
 
     async def _verified(self, header: str) -> Entry:
@@ -110,8 +123,10 @@ class Authenticate:
         if self._oauth is None:
             raise Unauthorized("unauthorized")
         token = await self._oauth.verifier.verify(secret)
-        principal = _principal(token, self._oauth.premium)
-        return Entry(principal, token.claims, token.audiences, token.expected), token.expires
+        credential = "" if self._wallet is None else fingerprint(secret)
+        principal = _principal(token, self._oauth.premium, credential)
+        expires = token.expires
+        return Entry(principal, token.claims, token.audiences, token.expected, expires=expires), expires
 
     def _check(self, entry: Entry, route: str) -> None:
         """The audience, which depends on the path (RFC 8707), and the scopes everybody needs."""
@@ -128,13 +143,14 @@ class Authenticate:
 _NOBODY = Entry(ANONYMOUS, NOTHING)
 
 
-def _principal(token: Token, premium: str) -> Principal:
+def _principal(token: Token, premium: str, credential: str) -> Principal:
     claims = token.claims
     return Principal(
         subject=claims["sub"],
         issuer=claims["iss"],
         scopes=_scopes(claims),
         tier="premium" if claim_texts(claims, premium) == ("true",) else "authenticated",
+        credential=credential,
     )
 
 

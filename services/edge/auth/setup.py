@@ -17,19 +17,22 @@ from services.edge.auth.client import Identification
 from services.edge.auth.keys import Fetch, KeySet
 from services.edge.auth.resource import Resources
 from services.edge.auth.tokens import Authority, Verifier
+from services.edge.auth.wallet import Wallet
 
 WATCH = 1.0
 """Seconds between two looks at the file of API keys."""
 
 
 @asynccontextmanager
-async def authentication(config: Config, fetch: Fetch) -> AsyncIterator[Authenticate]:
+async def authentication(
+    config: Config, fetch: Fetch, wallet: Wallet | None = None
+) -> AsyncIterator[Authenticate]:
     """Who may come in, with the tasks that fetch keys and watch files; they end with it."""
     server = config.server
     sets = {} if server.oauth is None else _key_sets(server.oauth, fetch)
     keys = _api_keys(server.api_keys) if server.api_keys.enabled else None
     oauth = None if server.oauth is None else _oauth(server.oauth, sets, config.mcp.path)
-    authenticate = Authenticate(oauth, keys, _identification(server.client_identification))
+    authenticate = Authenticate(oauth, keys, _identification(server.client_identification), wallet)
     tasks = [asyncio.create_task(each.run()) for each in sets.values()]
     if keys is not None:
         keys.reload()

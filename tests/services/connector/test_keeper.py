@@ -15,6 +15,7 @@ from libs.common.bus import Bus
 from libs.common.codec import encode
 from libs.common.errors import NexusError
 from libs.common.facts import ServerFailed, ServerStarted, ToolsListed
+from services.connector.bearer import Bearer
 from services.connector.keeper import BACKOFF_MAX, STEADY, Backoff
 from services.connector.lease import Owner
 from services.connector.questions import Asked
@@ -92,7 +93,9 @@ async def test_a_server_that_never_starts_is_tried_again_and_says_why(
 async def test_a_fault_of_our_own_while_opening_is_reported_and_tried_again(
     broker: Broker, watcher: Watcher
 ) -> None:
-    async def connect(server: object, on_notice: Notice, on_question: Asked) -> tuple[Session, Opened]:
+    async def connect(
+        server: object, on_notice: Notice, on_question: Asked, bearer: Bearer | None = None
+    ) -> tuple[Session, Opened]:
         raise ZeroDivisionError
 
     async with connecting(broker) as connector:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +23,13 @@ from libs.common.errors import (
     ServerUnknown,
     TooManyRequests,
 )
+from libs.common.identity import ANONYMOUS, Principal
 from libs.common.messages.calls import (
     CallServer,
     ClientReply,
     ExecuteTool,
     HoldCall,
+    ListServer,
     NotifyServer,
     Request,
     SearchTools,
@@ -144,6 +146,8 @@ class StubGateway:
                 return raw({"method": method, "params": params})
             case NotifyServer():
                 return Raw(b"{}")
+            case ListServer():
+                raise ServerUnknown("no server of this stub lists to single callers")
             case HoldCall():
                 self.held.set()
                 if isinstance(self.holds, NexusError):
@@ -293,8 +297,17 @@ class StubCatalog:
         for callback in list(self.watchers):
             callback()
 
-    def listing(self, server: str) -> Listing | None:
+    def listing(self, server: str, principal: Principal = ANONYMOUS) -> Listing | None:
         return self.listings.get(server)
+
+    async def prepare(self, servers: Sequence[str], principal: Principal) -> None:
+        """Nothing is listed to single callers."""
+
+    def personal(self, principal: Principal) -> Sequence[Listing]:
+        return ()
+
+    def own(self, name: str, principal: Principal) -> str:
+        return ""
 
     async def current(self) -> None:
         """Always."""

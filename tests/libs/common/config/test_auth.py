@@ -45,14 +45,18 @@ def test_a_login_needs_nothing_else(read: Read) -> None:
 
 
 WRONG = [
-    (f'{URL}auth.type = "forward"', "auth.type: passing on the token of a caller is forbidden by MCP"),
+    (
+        f'{URL}auth.type = "forward"\nsharing = "per-principal"',
+        'sharing: does not go with auth.type = "forward": each token has a session of its own',
+    ),
+    (f'{URL}auth.type = "forward"', "auth.type: is for callers with a token: set [server.oauth]"),
     (
         f'{URL}auth.type = "token-exchange"',
-        "auth.type: is not supported yet: it needs the token of the caller",
+        "auth: needs either client_secret or private_key",
     ),
     (
         f'{URL}auth.type = "oauht"',
-        'auth.type: is "client-credentials" or "oauth"; a token alone needs no type',
+        'auth.type: is one of "client-credentials", "oauth", "forward", "token-exchange"; a token alone',
     ),
     (f"{URL}auth.type = 1", "auth.type: is"),
     (MACHINE, "auth: needs either client_secret or private_key"),

@@ -63,6 +63,7 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             "call_timeout": 60.0,
             "relist_interval": 300.0,
             "headers": (),
+            "downstream_cache": {"max_size": 1000, "idle_timeout": 600.0},
             "servers": {
                 "api": {"name": "api", "url": "https://api.example/mcp"} | common | http,
                 "time": {"name": "time"} | common | stdio,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.services.connector.http.peer import Asked, Peer, Reply, echo, modern, serving
+from tests.services.connector.http.peer import Asked, Peer, Reply, Script, echo, modern, serving
 
 Answer = Callable[[dict[str, str]], dict[str, Any]]
 
@@ -23,6 +23,8 @@ class World:
     answer: Answer | None = None
     """What the token endpoint says to a form; None gives `token-1`, `token-2`, …"""
     life: float = 3600
+    call: Script = echo
+    """What the server does for those it accepts."""
     server: Peer = field(init=False)
     issuer: Peer = field(init=False)
 
@@ -39,7 +41,7 @@ class World:
         if asked.path == "/about":
             await reply.json({"resource": self.server.url, "authorization_servers": [self.name]})
         elif asked.headers.get("authorization", "").removeprefix("Bearer ") in self.accepted:
-            await modern(echo)(asked, reply)
+            await modern(self.call)(asked, reply)
         else:
             said = self.challenge or f'Bearer resource_metadata="{self.metadata}"'
             await reply.json({}, status=401, www_authenticate=said)
