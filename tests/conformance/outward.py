@@ -7,10 +7,13 @@ import json
 import os
 import re
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conformance import suite, verdict
+from tests.conformance import client, suite, verdict
 from tests.conformance.suite import Check, Scenario
+from tests.conformance.warm import warmed
 
 ADAPTER = f"{sys.executable} -m tests.conformance.client"
 ROOT = Path(__file__).parents[2]
@@ -40,6 +43,13 @@ async def collect(revisions: list[str], folder: Path) -> dict[verdict.Key, list[
 
 async def run(revision: str, folder: Path) -> list[Scenario]:
     """Every client scenario of a revision's requirements; what each one said is left in `folder`."""
+    with tempfile.TemporaryDirectory() as place:
+        async with warmed(Path(place)) as address:
+            said = await _run(revision, folder, {client.WARM: address})
+    return parse(said, folder)
+
+
+async def _run(revision: str, folder: Path, env: Mapping[str, str]) -> str:
     process = await asyncio.create_subprocess_exec(
         suite.node(),
         suite.PROGRAM,
@@ -48,7 +58,7 @@ async def run(revision: str, folder: Path) -> list[Scenario]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
     )
     try:
         async with asyncio.timeout(PATIENCE + 60):
@@ -57,7 +67,7 @@ async def run(revision: str, folder: Path) -> list[Scenario]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return parse(said.decode(errors="replace"), folder)
+    return said.decode(errors="replace")
 
 
 def parse(said: str, folder: Path) -> list[Scenario]:
