@@ -71,7 +71,7 @@ def create_app(
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)
     conversation = Conversation(gateway, catalog, flights, questions, standing, vigil)
-    listening = Listening(catalog, standing, journals)
+    listening = Listening(catalog, standing, journals, settings.listen_ttl)
     legacy = Legacy(conversation, catalog, sessions, listening, settings)
     modern, listed = Modern(settings), Listed()
     aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked, standing.closing)

@@ -27,7 +27,7 @@ def holding(journals: Journals, lines: Lines) -> Handler:
             log.warning("unreadable message for a stream", error=str(error))
             return
         if isinstance(held, MessagePosted):
-            await msg.respond(lines.take(held.session, held.message))
+            await msg.respond(lines.take(held))
         else:
             goes_on = await journals.asked(held.stream, leave=held.leave)
             await msg.respond(b"1" if goes_on else b"0")

@@ -7,12 +7,13 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
-from msgspec import Raw
 
 from libs.common.codec import decode
 from libs.common.errors import InvalidRequest, Overloaded
+from libs.common.messages.streams import MessagePosted
 from services.edge.body import ClientGone
 from services.edge.conversation import Conversation, introduce
 from services.edge.exchange import Exchange
@@ -66,12 +67,16 @@ class Line:
         self._listener: asyncio.Task[None] | None = None
         self._used = time.monotonic()
 
-    def take(self, posted: Raw) -> bytes:
-        """Begin to answer one message; says whether it was taken."""
+    def take(self, posted: MessagePosted) -> bytes:
+        """Begin to answer one message; says whether it was taken.
+
+        Its sender may do what its own credentials say, not what those of the stream said once.
+        """
         if len(self._working) >= WORK_MAX:
             return BUSY
         self._used = time.monotonic()
-        task = asyncio.create_task(self._answer(read_message(decode(posted))))
+        exchange = replace(self._exchange, principal=posted.principal or self._exchange.principal)
+        task = asyncio.create_task(self._answer(exchange, read_message(decode(posted.message))))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         return TAKEN
@@ -98,10 +103,10 @@ class Line:
         idle = IDLE if self._working else IDLE - (time.monotonic() - self._used)
         return min(idle, self.expires - time.time())
 
-    async def _answer(self, message: Message) -> None:
-        mailbox = Mailbox(self._exchange.answer)
+    async def _answer(self, exchange: Exchange, message: Message) -> None:
+        mailbox = Mailbox(exchange.answer)
         try:
-            await self._say(message, mailbox)
+            await self._say(exchange, message, mailbox)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 (the edge of the task: its failure is its own answer)
@@ -109,21 +114,21 @@ class Line:
             if message.kind == "request":
                 await mailbox.finish(failed)
 
-    async def _say(self, message: Message, mailbox: Mailbox) -> None:
+    async def _say(self, exchange: Exchange, message: Message, mailbox: Mailbox) -> None:
         if message.method == INITIALIZE:
-            await self._initialize(message, mailbox)
+            await self._initialize(exchange, message, mailbox)
         elif self._session is None:
             raise InvalidRequest("send initialize first")
         else:
             if message.method == INITIALIZED and self._listener is None and self._exchange.surface.stands:
                 listen = self._listening.listen(self._exchange, self._session, self._exchange.answer.hint)
                 self._listener = asyncio.create_task(listen)
-            await self._conversation.take(self._exchange, message, self._session, mailbox)
+            await self._conversation.take(exchange, message, self._session, mailbox)
 
-    async def _initialize(self, message: Message, mailbox: Mailbox) -> None:
+    async def _initialize(self, exchange: Exchange, message: Message, mailbox: Mailbox) -> None:
         if self._session is not None:
             raise InvalidRequest("this session is initialized already")
-        version, result = introduce(self._exchange, message)
+        version, result = introduce(exchange, message)
         capabilities, info = declared(message.params)
         self._session = Session(self.id, version, self.expires, capabilities, info)
         await mailbox.finish(result_bytes(message.id, result))
@@ -152,9 +157,9 @@ class Lines:
             del self._open[line.id]
             self._adopt(line.end())
 
-    def take(self, session: str, posted: Raw) -> bytes:
+    def take(self, posted: MessagePosted) -> bytes:
         """Hand a message to its session; says what became of it."""
-        line = self._open.get(session)
+        line = self._open.get(posted.session)
         return UNKNOWN if line is None else line.take(posted)
 
     def _adopt(self, orphans: set[asyncio.Task[None]]) -> None:

@@ -15,7 +15,7 @@ from services.edge.body import ClientGone
 from services.edge.era import PRIMED, RESUMING
 from services.edge.exchange import Exchange
 from services.edge.gateway import Catalog, OnEvent
-from services.edge.journal import Journals
+from services.edge.journal import Journal, Journals
 from services.edge.message import Message
 from services.edge.modern import LISTEN
 from services.edge.replay import Place
@@ -34,8 +34,12 @@ READY_WITHIN = 2.0
 class Listening:
     """Without `journals` nothing is kept, and a broken stream is lost."""
 
-    def __init__(self, catalog: Catalog, standing: Standing, journals: Journals | None) -> None:
+    def __init__(
+        self, catalog: Catalog, standing: Standing, journals: Journals | None, ttl: float = 3600.0
+    ) -> None:
+        """A stream that stands does so for `ttl` seconds: its client then shows its credentials again."""
         self._catalog = catalog
+        self._ttl = ttl
         self._standing = standing
         self._journals = journals
         self._resumed = 0
@@ -92,7 +96,7 @@ class Listening:
         await exchange.answer.silence()
 
     async def _stand(self, exchange: Exchange, session: Session, place: Place | None) -> None:
-        """Open until the client hangs up, the session ends, or the gateway drains."""
+        """Open until the client hangs up, the session or the time ends, or the gateway drains."""
         answer, journals, journal = exchange.answer, self._journals, None
         answer.open()
         if journals is not None and session.version in RESUMING:
@@ -111,17 +115,24 @@ class Listening:
             tasks.append(asyncio.create_task(_follow_on(journals, place, emit, ready)))
         try:
             with Watch(exchange.receive):
-                await asyncio.wait({work})
+                await asyncio.wait({work}, timeout=self._ttl)
         except ClientGone:
-            if journal is not None:
-                tasks.remove(work)
-                self._standing.linger(work, partial(journal.end, answered=False))
+            self._leave(journal, tasks)
             raise
+        else:
+            self._leave(journal, tasks)
         finally:
             await _end(tasks)
-        if journal is not None:
-            journal.end(answered=False)
         await answer.silence()
+
+    def _leave(self, journal: Journal | None, tasks: list[asyncio.Task[None]]) -> None:
+        """The first of `tasks` may go on, unless it is over: its client may be back for what it hears."""
+        if journal is None:
+            return
+        if tasks[0].done():
+            journal.end(answered=False)
+        else:
+            self._standing.linger(tasks.pop(0), partial(journal.end, answered=False))
 
     async def listen(
         self,

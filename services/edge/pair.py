@@ -6,7 +6,7 @@ import asyncio
 import time
 from urllib.parse import parse_qs
 
-from msgspec import DecodeError, Raw, Struct
+from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
@@ -102,13 +102,14 @@ class Posting:
         if isinstance(posted, list):
             raise InvalidRequest("there are no batches on this transport: post one JSON-RPC message")
         read_message(posted)
-        _check(await self._brought(address, raw(posted)))
+        message = MessagePosted(address.session, raw(posted), exchange.principal)
+        _check(await self._brought(address.replica, message))
         await exchange.answer.silence()
 
-    async def _brought(self, address: _Address, message: Raw) -> bytes | None:
-        if address.replica == self._lines.replica:
-            return self._lines.take(address.session, message)
-        return await self._gateway.post_elsewhere(address.replica, MessagePosted(address.session, message))
+    async def _brought(self, replica: str, message: MessagePosted) -> bytes | None:
+        if replica == self._lines.replica:
+            return self._lines.take(message)
+        return await self._gateway.post_elsewhere(replica, message)
 
     def _opened(self, exchange: Exchange) -> _Address:
         token = parse_qs(exchange.query.decode("latin-1")).get(SESSION, [""])[0]

@@ -48,7 +48,7 @@ class Settings:
     session_ttl: float = 24 * 3600.0
     """Life of a legacy session; the client then initializes again."""
     listen_ttl: float = 3600.0
-    """Life of a modern client's notification stream; it then listens again."""
+    """Life of a stream of notifications; its client then listens again."""
     keepalive: float = 15.0
     """Between two signs of life on a silent event stream."""
     write_timeout: float = 30.0

@@ -131,7 +131,10 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "SessionEnded": (edges.News, edges.SessionEnded("e1", "5e55", DEADLINE)),
     "Heard": (edges.Heard, edges.Heard("e2", "5e55")),
     "StreamAsked": (streams.Held, streams.StreamAsked("5e55-e1-2a", leave=True)),
-    "MessagePosted": (streams.Held, streams.MessagePosted("5e55", Raw(b'{"jsonrpc":"2.0","method":"x"}'))),
+    "MessagePosted": (
+        streams.Held,
+        streams.MessagePosted("5e55", Raw(b'{"jsonrpc":"2.0","method":"x"}'), PRINCIPAL),
+    ),
     "Kept": (
         streams.Kept,
         streams.Kept(3, (Raw(b'{"jsonrpc":"2.0","id":7,"result":{}}'),), (Raw(b"7"),), last=True),

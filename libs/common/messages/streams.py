@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Raw, Struct
 
+from libs.common.identity import Principal
+
 
 class Kept(Struct, frozen=True, omit_defaults=True):
     """JSON-RPC messages of one stream in their order: one message of the stream `EVENTS`."""
@@ -36,6 +38,8 @@ class MessagePosted(Struct, frozen=True, omit_defaults=True, tag="posted", tag_f
 
     session: str
     message: Raw
+    principal: Principal | None = None
+    """Who posted it, with what that one may do now; None for whoever opened the stream."""
 
 
 Held = StreamAsked | MessagePosted

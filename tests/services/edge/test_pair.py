@@ -19,9 +19,12 @@ from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import decode
 from libs.common.fleet import Fleet
+from libs.common.identity import Principal
+from libs.common.messages.calls import CallServer
 from libs.common.rpc import Client as Rpc
 from services.edge import lines
 from services.edge.dispatch import Dispatch
+from services.edge.gateway import Anonymous, Visit
 from services.edge.holding import holding
 from services.edge.journal import Journals
 from services.edge.lines import Lines
@@ -251,3 +254,23 @@ async def test_the_client_of_the_sdk_speaks_it(edge: Edge) -> None:
             assert {tool.name for tool in (await client.list_tools()).tools} == {"search", "execute"}
             result = await client.call_tool("execute", {"name": "demo__echo", "arguments": {"x": 1}})
     assert "demo__echo" in str(result.content)
+
+
+class ByGroup(Anonymous):
+    """One user, whose groups change with what is sent."""
+
+    async def __call__(self, visit: Visit) -> Principal:
+        return Principal("ann", groups=tuple(visit.headers.get("x-test-groups", "admins").split()))
+
+
+async def test_a_message_may_do_what_its_own_credentials_say() -> None:
+    async with running(identify=ByGroup()) as edge, opened(edge) as stream, connect(edge.url) as less:
+        await stream.initialize()
+        less.headers["x-test-groups"] = "guests"
+        assert await stream.say("tools/call", 1, less, name="echo", arguments={}) == 202
+        while (await stream.hear()).get("id") != 1:
+            pass
+    call = next(
+        each for each in edge.gateway.seen if isinstance(each, CallServer) and each.method == "tools/call"
+    )
+    assert call.principal.groups == ("guests",)

@@ -13,7 +13,7 @@ import pytest
 from msgspec import Raw
 
 from services.edge.standing import Standing
-from tests.services.edge.conftest import Edge, modern_body, modern_headers
+from tests.services.edge.conftest import Edge, modern_body, modern_headers, running
 
 pytestmark = pytest.mark.anyio
 
@@ -119,3 +119,13 @@ async def test_a_client_that_begins_anew_ends_its_stream_that_lingers() -> None:
         with standing.attached("s"):
             await ended.wait()
     assert len(standing) == 0
+
+
+async def test_a_stream_ends_when_its_time_is_over_and_may_begin_again() -> None:
+    async with running(listen_ttl=0.2) as edge:
+        headers = {**await edge.session(PATH), **EVENTS}
+        with anyio.fail_after(10):
+            for _ in range(2):
+                async with edge.http.stream("GET", PATH, headers=headers) as answer:
+                    assert answer.status_code == 200
+                    await answer.aread()
