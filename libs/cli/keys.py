@@ -27,7 +27,7 @@ def create(config: Path, name: str, subject: str, groups: list[str], scopes: lis
     key = new_key()
     created = datetime.now(UTC).isoformat(timespec="seconds")
     record = Record(hash_key(key), subject or name, tuple(groups), tuple(scopes), tier, created)
-    write_records(path, {**records, name: record})
+    _write(path, {**records, name: record})
     typer.echo(key)
     typer.echo(f'Key "{name}" works within seconds. It is not shown again: only its hash is kept.', err=True)
 
@@ -48,7 +48,7 @@ def revoke(config: Path, name: str) -> None:
     records = _read(path)
     if name not in records:
         raise ConfigError(f'there is no key "{name}"; the names are: {", ".join(sorted(records)) or "none"}')
-    write_records(path, {other: record for other, record in records.items() if other != name})
+    _write(path, {other: record for other, record in records.items() if other != name})
     typer.echo(f'Key "{name}" is revoked.', err=True)
 
 
@@ -66,3 +66,10 @@ def _read(path: Path) -> dict[str, Record]:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _write(path: Path, records: dict[str, Record]) -> None:
+    try:
+        write_records(path, records)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written, and is as it was: {error.strerror}") from None

@@ -54,12 +54,27 @@ def read_records(path: Path) -> dict[str, Record]:
 
 
 def write_records(path: Path, records: dict[str, Record]) -> None:
-    """Replace the file at once, readable by its owner only: a reader sees the old keys or the new ones."""
+    """Replace the file at once: a reader sees the old keys or the new ones. Raises `OSError`.
+
+    A new file is for its owner only; one that was there stays readable for whoever could read it, or edges
+    that run as somebody else would not hear that a key is revoked.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.touch(mode=0o600)
-    with fresh.open("wb") as file:
-        file.write(encode(records))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(encode(records))
+            if path.exists():
+                _keep_readers(path.stat(), file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _keep_readers(old: os.stat_result, fresh: int) -> None:
+    new = os.fstat(fresh)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        os.fchown(fresh, old.st_uid, old.st_gid)
+    os.fchmod(fresh, old.st_mode & 0o777)

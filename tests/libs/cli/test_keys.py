@@ -103,3 +103,21 @@ def test_the_groups_of_a_key_are_known(config: Path) -> None:
 def test_a_tool_of_no_server_is_a_mistake(config: Path) -> None:
     with pytest.raises(ConfigError, match="SERVER__TOOL"):
         run(config, "explain", "ann", "nope__x")
+
+
+def test_who_could_read_the_file_still_can(config: Path) -> None:
+    run(config, "keys", "create", "ci")
+    file = config.parent / "keys.json"
+    file.chmod(0o640)
+    run(config, "keys", "revoke", "ci")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in config.parent.iterdir() if "keys.json" in each.name] == ["keys.json"]
+
+
+def test_a_file_that_cannot_be_written_is_said(config: Path) -> None:
+    (config.parent / "keys.json").mkdir()
+    with pytest.raises(ConfigError, match=r"keys\.json"):
+        run(config, "keys", "create", "ci")
+    config.write_text(CONFIG.format(folder="/proc"))
+    with pytest.raises(ConfigError, match="cannot be written, and is as it was"):
+        run(config, "keys", "create", "ci")
