@@ -9,6 +9,7 @@ from libs.common.errors import TooManyRequests
 from libs.common.identity import Principal
 from libs.common.messages.calls import CallServer, ClientReply, HoldCall, Request
 from libs.common.messages.streams import MessagePosted
+from libs.common.networks import network
 from services.edge.gateway import Gateway, OnEvent
 
 LISTEN = "subscriptions/listen"
@@ -48,4 +49,4 @@ class Crowded:
 
 
 def _user(principal: Principal) -> str:
-    return principal.address if principal.tier == "anonymous" else principal.key
+    return network(principal.address) if principal.tier == "anonymous" else principal.key

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from libs.common.networks import network
+
 log = structlog.get_logger("edge")
 
 HEADER_MAX = 64 * 1024
@@ -30,19 +32,20 @@ class Bounds:
 
     def enter(self, address: str) -> bool:
         """Whether one more connection from `address` fits."""
-        full = self.open >= self.total
-        greedy = self.by_address[address] >= self.per_address and not self.exempt(address)
+        full, caller = self.open >= self.total, network(address)
+        greedy = self.by_address[caller] >= self.per_address and not self.exempt(address)
         if full or greedy:
             return False
         self.open += 1
-        self.by_address[address] += 1
+        self.by_address[caller] += 1
         return True
 
     def leave(self, address: str) -> None:
         self.open -= 1
-        self.by_address[address] -= 1
-        if self.by_address[address] <= 0:
-            del self.by_address[address]
+        caller = network(address)
+        self.by_address[caller] -= 1
+        if self.by_address[caller] <= 0:
+            del self.by_address[caller]
 
 
 def bounded(bounds: Bounds) -> type[HttpToolsProtocol]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import get_args
@@ -13,14 +12,13 @@ from msgspec.json import encode
 
 from libs.common.config import Config, PerUser, Rate, RateLimits, Rates, ServerRates
 from libs.common.identity import Principal, Tier
+from libs.common.networks import network
 from services.router.limits.limit import SECOND, Level, limited
 
 CACHED = 4096
 """Callers times tools whose levels are remembered."""
 GATEWAY = frozenset({"global", "ip", "user", "tier"})
 """Scopes of all that a caller does, whatever it calls: over them, HTTP itself answers 429."""
-_V6 = 64
-"""Bits of an IPv6 address that tell one customer from another; the rest anybody may choose."""
 
 
 class Facts(Struct, frozen=True):
@@ -111,20 +109,6 @@ class Rules:
         limit = limited(rate.limit, max(1, round(rate.interval * SECOND)), smooth=self._smooth)
         said = encode((scope, who, limit.limit, limit.window, limit.burst))
         return Level(scope, hashlib.blake2b(said, digest_size=16).hexdigest(), limit)
-
-
-@lru_cache(maxsize=CACHED)
-def network(address: str) -> str:
-    """The address that counts as one caller: of IPv6 the /64, IPv4 as it is, also where IPv6 maps it."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found), _V6), strict=False))
 
 
 def _user(principal: Principal) -> tuple[str, ...]:

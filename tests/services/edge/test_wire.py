@@ -163,3 +163,11 @@ async def test_trailers_are_no_headers_and_a_body_may_have_them() -> None:
     async with serving(Bounds(10, 10, 5), app) as port:
         assert (await asked(port, text)).startswith(b"HTTP/1.1 204")
     assert seen == [(4 * 65536, ["host", "transfer-encoding"])]
+
+
+def test_a_network_of_version_6_counts_as_one_address() -> None:
+    bounds = Bounds(10, 2, 1)
+    assert [bounds.enter(f"2001:db8:1:2::{host}") for host in range(3)] == [True, True, False]
+    assert bounds.enter("2001:db8:1:3::1")
+    bounds.leave("2001:db8:1:2::1")
+    assert bounds.enter("2001:db8:1:2::9")

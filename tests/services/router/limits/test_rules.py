@@ -11,7 +11,7 @@ import pytest
 from libs.common.config import Config
 from libs.common.identity import ANONYMOUS, Principal, Tier
 from services.router.limits.limit import SECOND
-from services.router.limits.rules import Facts, Rules, network
+from services.router.limits.rules import Facts, Rules
 
 ANN = Principal("ann", "https://login.example", ("dev", "ops"), tier="authenticated", address="192.0.2.1")
 BOB = Principal("bob", "https://login.example", tier="authenticated", address="192.0.2.2")
@@ -139,22 +139,6 @@ def test_of_several_groups_the_most_generous_is_the_users_own() -> None:
 def test_a_group_that_is_claimed_twice_counts_once() -> None:
     levels = rules().levels(Facts(Principal("ann", groups=("dev", "dev"))))
     assert [each.scope for each in levels].count("group") == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "counts"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("not an address", "not an address"),
-    ],
-)
-def test_whoever_has_many_addresses_of_version_6_counts_as_one(address: str, counts: str) -> None:
-    assert network(address) == counts
 
 
 OFF = [
