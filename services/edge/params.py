@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
-from libs.common.codec import decode
+from libs.common.codec import UNREADABLE, decode
 from libs.common.errors import HeaderMismatch
 from libs.common.messages.catalog import Listing
 from services.edge.inbound import X_MCP_HEADER_KEY, validate_mcp_param_headers
@@ -49,6 +49,6 @@ def _marked(tools: tuple[Raw, ...]) -> Schemas:
         try:
             definition = decode(tool)
             found[definition["name"]] = definition["inputSchema"]
-        except (DecodeError, KeyError, TypeError):
+        except (*UNREADABLE, KeyError, TypeError):
             continue
     return found

@@ -90,7 +90,7 @@ class Relay:
         """Never raises: it is called from the loop that serves every call."""
         try:
             passed = self._translated(message)
-        except (*UNREADABLE, KeyError) as error:
+        except (*UNREADABLE, KeyError, TypeError) as error:
             log.warning("event cannot be read and was dropped", reason=str(error)[:200])
             return
         if passed is not None:

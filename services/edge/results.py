@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 from msgspec.json import Decoder
 
-from libs.common.codec import decoder, members, raw
+from libs.common.codec import UNREADABLE, decoder, members, raw
 from libs.common.errors import ResultInvalid
 
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
@@ -87,7 +87,7 @@ def _is_object(value: Raw) -> bool:
 def _tools(value: Raw) -> list[Raw]:
     try:
         return _list.decode(value)
-    except DecodeError:
+    except UNREADABLE:
         raise ResultInvalid("the server's list of tools is not a JSON array as MCP requires") from None
 
 
@@ -103,5 +103,5 @@ def _name_server(parts: dict[str, Raw], info: Raw) -> None:
 def _parts(value: Raw) -> dict[str, Raw]:
     try:
         return members(value)
-    except DecodeError:
+    except UNREADABLE:
         raise ResultInvalid("the server's result is not a JSON object as MCP requires") from None

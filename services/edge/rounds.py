@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.json import Decoder
 
-from libs.common.codec import decode, decoder, raw
+from libs.common.codec import UNREADABLE, decode, decoder, raw
 from libs.common.errors import NULL, InvalidRequest, ResultInvalid
 from libs.common.messages.calls import EMPTY, REFUSED, Client
 from services.edge.parked import is_held
@@ -57,7 +57,7 @@ def required(result: Raw) -> InputRequired | None:
         return None
     try:
         parsed = _required.decode(result)
-    except DecodeError as error:
+    except UNREADABLE as error:
         raise ResultInvalid(f"the server asks for input in a way that cannot be read: {error}") from None
     return parsed if parsed.result_type == "input_required" else None
 

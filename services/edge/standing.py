@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
-from libs.common.codec import decode, members, raw
+from libs.common.codec import UNREADABLE, decode, members, raw
 from libs.common.errors import InvalidRequest, NexusError, Overloaded
 from services.edge.progress import about
 from services.edge.respond import notice_bytes
@@ -187,7 +187,7 @@ def _pass_on(event: Raw, emit: Hint, ready: Callable[[], object]) -> None:
         params = members(parts.get("params", Raw(b"{}")))
         meta = members(params.pop("_meta", Raw(b"{}")))
         subject = about(method, raw(params))
-    except (DecodeError, KeyError) as error:
+    except (*UNREADABLE, KeyError) as error:
         log.warning("event is not JSON-RPC and was dropped", reason=str(error)[:200])
         return
     if method == ACKNOWLEDGED:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
 from libs.common.codec import UNREADABLE, decode, members, raw
-from libs.common.errors import CallFailed, Failure, HeaderMismatch, InvalidParams, ResultInvalid
+from libs.common.errors import NULL, CallFailed, Failure, HeaderMismatch, InvalidParams, ResultInvalid
 from libs.common.identity import Principal
 from libs.common.messages.calls import Client
 from libs.common.messages.catalog import Listing
@@ -50,10 +50,14 @@ class Tickets:
         """A result, its task id sealed if it is a task. Raises `ResultInvalid` for an id that is none."""
         if b'"task"' not in bytes(result):
             return result
-        parts = members(result)
-        if "resultType" not in parts or decode(parts["resultType"]) != "task":
+        try:
+            parts = members(result)
+            if decode(parts.get("resultType", NULL)) != "task":
+                return result
+            task = decode(parts.get("taskId", NULL))
+        except UNREADABLE:
+            # What is no result is refused where all results are.
             return result
-        task = decode(parts.get("taskId", Raw(b"null")))
         if not isinstance(task, str) or len(task) > ID_MAX:
             raise ResultInvalid(f"the server started a task without an id of at most {ID_MAX} characters")
         expires = time.time() + LIFE
@@ -96,7 +100,7 @@ def offered(listing: Listing) -> dict[str, Raw]:
         return {}
     try:
         extensions = members(members(listing.capabilities)["extensions"])
-    except (DecodeError, KeyError):
+    except (*UNREADABLE, KeyError):
         return {}
     return {EXTENSION: extensions[EXTENSION]} if EXTENSION in extensions else {}
 
@@ -121,7 +125,10 @@ def check_named(params: Mapping[str, Any], headers: Mapping[str, str]) -> None:
 
 def renamed(result: Raw, ticket: object) -> Raw:
     """What a server said of a task, under the id the client knows."""
-    parts = members(result)
+    try:
+        parts = members(result)
+    except UNREADABLE:
+        return result
     return raw({**parts, "taskId": ticket}) if "taskId" in parts else result
 
 

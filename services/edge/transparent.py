@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 from msgspec.structs import replace
 
-from libs.common.codec import members, raw
+from libs.common.codec import UNREADABLE, members, raw
 from libs.common.errors import (
     NULL,
     CallFailed,
@@ -221,5 +221,5 @@ def _object(value: Raw) -> dict[str, Raw]:
     """What is no object says nothing: the server wrote it, and only that server is shown by it."""
     try:
         return members(value)
-    except DecodeError:
+    except UNREADABLE:
         return {}

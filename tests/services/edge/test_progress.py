@@ -136,3 +136,9 @@ async def test_a_level_that_is_none_is_refused(edge: Edge) -> None:
     answer = await edge.modern("tools/call", "/mcp/demo", meta, name="echo")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
     assert edge.gateway.seen == []
+
+
+async def test_an_event_whose_method_is_no_text_is_dropped() -> None:
+    told: list[bytes] = []
+    Relay(told.append, None, modern=True)(Raw(b'{"jsonrpc":"2.0","method":["x"],"params":{}}'))
+    assert told == []

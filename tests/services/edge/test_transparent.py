@@ -156,3 +156,23 @@ async def test_a_server_that_says_nothing_of_itself_is_shown_by_its_configured_n
 async def test_capabilities_that_are_no_object_promise_nothing(edge: Edge) -> None:
     edge.catalog.listings["late"] = Listing("late", "1", capabilities=Raw(b"null"))
     assert (await edge.modern("server/discover", "/mcp/late")).json()["result"]["capabilities"] == {}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b"[]",
+        b'["task"]',
+        b'{"\xff":1}',
+        b'{"\xff":"task"}',
+        b'{"resultType":"input_required","inputRequests":{"\xff":{}}}',
+    ],
+)
+@pytest.mark.parametrize("method", ["tools/list", "resources/read", "com.example/strange"])
+async def test_what_is_no_result_is_told_as_that(edge: Edge, method: str, result: bytes) -> None:
+    edge.gateway.results[method] = Raw(result)
+    modern = await edge.modern(method, PATH, uri="x:y", name="x")
+    legacy = await edge.legacy(await edge.session(PATH), method, PATH, uri="x:y")
+    for answer in (modern, legacy):
+        assert answer.status_code != 500, answer.text
+        assert b"-32603" not in answer.content
