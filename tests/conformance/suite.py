@@ -45,12 +45,16 @@ class Scenario:
         return frozenset(check.id for check in self.faults if not check.warning)
 
 
-async def run(url: str, revision: str, folder: Path) -> list[Scenario]:
-    """Every scenario of a revision's requirements against the server at `url`."""
+async def run(url: str, revision: str, folder: Path, *, extensions: bool = True) -> list[Scenario]:
+    """Every scenario of a revision's requirements against the server at `url`.
+
+    Without `extensions`, only those of the revision itself; of these, all count as scored.
+    """
+    which = ("--requirements", revision) if extensions else ("--suite", "all", "--spec-version", revision)
     process = await asyncio.create_subprocess_exec(
         node(),
         PROGRAM,
-        *("server", "--url", url, "--requirements", revision, "--output-dir", folder),
+        *("server", "--url", url, *which, "--output-dir", folder),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

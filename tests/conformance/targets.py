@@ -38,16 +38,22 @@ def servers(targets: Sequence[str], revisions: Sequence[str]) -> dict[str, Way]:
 
 
 async def collect(
-    targets: Sequence[str], revisions: Sequence[str], folder: Path
+    targets: Sequence[str], revisions: Sequence[str], folder: Path, *, complete: bool = True
 ) -> dict[verdict.Key, list[Scenario]]:
-    """What each run found, all at once against one fleet, whose edges take requests in turn."""
+    """What each run found, all at once against one fleet, whose edges take requests in turn.
+
+    If it need not be `complete`, servers with sessions are spared the extensions, which they cannot have: the
+    suite waits for most of a minute until it believes that.
+    """
     keys = [(revision, target) for revision in revisions for target in targets]
     async with Fleet(folder, servers(targets, revisions)) as fleet, Proxy(fleet.edges, free_port()) as proxy:
-        runs = [_run(proxy.port, server(target, revision), revision, folder) for revision, target in keys]
+        runs = [_run(proxy.port, key, folder, complete or TARGETS[key[1]].era != "legacy") for key in keys]
         return dict(zip(keys, await asyncio.gather(*runs), strict=True))
 
 
-async def _run(port: int, name: str, revision: str, folder: Path) -> list[Scenario]:
+async def _run(port: int, key: verdict.Key, folder: Path, extensions: bool) -> list[Scenario]:
+    revision, target = key
+    name = server(target, revision)
     results = folder / "results" / name
     results.mkdir(parents=True)
-    return await suite.run(f"http://localhost:{port}/mcp/{name}", revision, results)
+    return await suite.run(f"http://localhost:{port}/mcp/{name}", revision, results, extensions=extensions)

@@ -44,6 +44,8 @@ def test_an_expectation_that_nothing_meets_any_more_is_stale() -> None:
 
 def test_what_was_not_run_is_not_stale() -> None:
     assert verdict.complaints({("2025-11-25", "http"): []}, [known("hints")]) == []
+    other = replace(scenario(), name="ping")
+    assert verdict.complaints({KEY: [other]}, [known("hints")]) == []
 
 
 def test_a_failure_that_does_not_count_for_conformance_is_told_too() -> None:

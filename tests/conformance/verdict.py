@@ -75,12 +75,15 @@ def complaints(found: Found, expected: Iterable[Expected]) -> list[str]:
 
 
 def _stale(expected: Expected, found: Found) -> list[str]:
-    """One line for each target, and each check, that passes now."""
+    """One line for each target, and each check, that passes now, of what was run."""
     lines = []
     for key, scenarios in found.items():
         if key[0] != expected.revision or key[1] not in expected.targets:
             continue
-        failures = {check for each in scenarios if expected.names(each.name) for check in each.failures}
+        met = [each for each in scenarios if expected.names(each.name)]
+        if not met:
+            continue
+        failures = {check for each in met for check in each.failures}
         gone = expected.checks - failures if expected.checks else () if failures else ("",)
         lines += [
             f"stale: {key[0]} {key[1]}: {expected.scenario}:{check} passes now" for check in sorted(gone)
