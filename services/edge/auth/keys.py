@@ -24,6 +24,8 @@ log = structlog.get_logger("auth")
 
 COOLDOWN = 10.0
 """Seconds between two fetches that unknown key ids ask for."""
+UNKNOWN = 1.0
+"""The same while no key was ever fetched: nobody's requests may wear out an issuer that has trouble."""
 RETRY = 5.0
 """Seconds to the next attempt while no key was ever fetched."""
 FETCH_TIMEOUT = 5.0
@@ -77,7 +79,7 @@ class KeySet:
     async def find(self, kid: str | None) -> tuple[Key, ...]:
         """The keys a token with this `kid` may be signed with; a new one is looked for, but not often."""
         found = self._matching(kid)
-        if found or (self.known and time.monotonic() < self._asked + COOLDOWN):
+        if found or self._rests():
             return found
         if self._fetching is None:
             # One that is under way was not begun for this, and may be older than the new key.
@@ -96,6 +98,12 @@ class KeySet:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
+
+    def _rests(self) -> bool:
+        """Whether it is too early to ask again; before the first set, whoever comes waits with the others."""
+        pause = COOLDOWN if self.known else UNKNOWN
+        waits = not self.known and self._fetching is not None
+        return not waits and time.monotonic() < self._asked + pause
 
     def _matching(self, kid: str | None) -> tuple[Key, ...]:
         return tuple(key for key in self._keys if kid is None or key.kid == kid)

@@ -111,3 +111,12 @@ async def test_a_set_that_cannot_be_read_changes_nothing(document: bytes) -> Non
     await keys.refresh()
     await keys.refresh()
     assert await keys.find("k1")
+
+
+async def test_an_issuer_in_trouble_is_not_asked_for_every_request() -> None:
+    issuer = Issuer()
+    issuer.down = True
+    keys = KeySet("url", None, issuer.fetch)
+    for number in range(20):
+        assert await keys.find(f"k{number}") == ()
+    assert issuer.fetched == 1
