@@ -50,7 +50,8 @@ def _after(part: _Part, uri: str, starts: set[int]) -> set[int]:
     ends = set(starts) if part.empty else set()
     reached = 0
     for start in sorted(starts):
-        stop = len(uri) if part.crosses or "/" not in uri[start:] else uri.index("/", start)
+        slash = -1 if part.crosses else uri.find("/", start)
+        stop = len(uri) if slash < 0 else slash
         ends.update(range(max(start + 1, reached), stop + 1))
         reached = max(reached, stop + 1)
     return ends
