@@ -21,6 +21,9 @@ def check_auth(key: Key, auth: dict[str, Any]) -> Iterator[Mistake]:
         yield _unknown((*key, "type"), kind)
     elif kind in ("client-credentials", "token-exchange"):
         yield from _proof(key, auth)
+        if kind == "token-exchange" and not ({"issuer", "token_url"} & auth.keys()):
+            problem = "is missing, and token_url too: tokens of callers are sent to nobody a server names"
+            yield Mistake((*key, "issuer"), "", problem=problem)
     elif kind == "oauth":
         yield from _registration(key, auth)
 

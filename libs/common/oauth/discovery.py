@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
@@ -77,18 +77,21 @@ def same(one: str, other: str) -> bool:
     if one == other:
         return True
     shorter, longer = sorted((one, other), key=len)
-    return longer == f"{shorter}/" and urlsplit(shorter).path == ""
+    return longer == f"{shorter}/" and _parts(shorter).path == ""
 
 
 def canonical(server: str) -> str:
-    """The URL of a server as the resource that tokens are for (RFC 8707 §2)."""
-    scheme, netloc, path, query, _ = urlsplit(server)
+    """The URL of a server as the resource that tokens are for (RFC 8707 §2); what is no URL, as it is."""
+    try:
+        scheme, netloc, path, query, _ = urlsplit(server)
+    except ValueError:
+        return server
     return urlunsplit((scheme.lower(), netloc.lower(), "" if path == "/" else path, query, ""))
 
 
 def _of(server: str, found: Resource) -> Resource:
     """`found`, if it is of `server`: the same origin, and a path that `server` lies under."""
-    mine, theirs = urlsplit(canonical(server)), urlsplit(canonical(found.resource))
+    mine, theirs = _parts(canonical(server)), _parts(canonical(found.resource))
     under = f"{mine.path.rstrip('/')}/".startswith(f"{theirs.path.rstrip('/')}/")
     if mine[:2] != theirs[:2] or not under:
         raise GrantFailed("its metadata are those of another resource")
@@ -112,5 +115,12 @@ def _documents(name: str) -> tuple[str, ...]:
 
 
 def _root(url: str) -> tuple[str, str]:
-    scheme, netloc, path, _, _ = urlsplit(url)
+    scheme, netloc, path, _, _ = _parts(url)
     return f"{scheme}://{netloc}", path.rstrip("/")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise GrantFailed("its metadata name something that is no URL") from None

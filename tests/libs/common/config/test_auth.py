@@ -55,6 +55,10 @@ WRONG = [
         "auth: needs either client_secret or private_key",
     ),
     (
+        f'{URL}auth.type = "token-exchange"\nauth.client_id = "me"\nauth.client_secret = "s"',
+        "auth.issuer: is missing, and token_url too: tokens of callers are sent to nobody",
+    ),
+    (
         f'{URL}auth.type = "oauht"',
         'auth.type: is one of "client-credentials", "oauth", "forward", "token-exchange"; a token alone',
     ),

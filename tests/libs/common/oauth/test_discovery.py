@@ -112,3 +112,16 @@ async def test_a_host_that_cannot_be_reached_is_named() -> None:
     web = Web(**{"as.example/.well-known/oauth-authorization-server": None})
     with pytest.raises(GrantFailed, match=r"as\.example cannot be found"):
         await discovery.issuer("https://as.example", web.get)
+
+
+async def test_a_server_that_names_what_is_no_url_gets_no_token() -> None:
+    lie = {**METADATA, "resource": "http://["}
+    web = Web(**{"mcp.example/.well-known/oauth-protected-resource/team/mcp": lie})
+    with pytest.raises(GrantFailed, match="no URL"):
+        await discovery.resource(SERVER, web.get)
+    with pytest.raises(GrantFailed, match="no URL"):
+        await discovery.issuer("https://[", web.get)
+
+
+def test_an_audience_that_is_no_url_is_left_as_it_is() -> None:
+    assert discovery.canonical("http://[") == "http://["
