@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
 import structlog
-from msgspec import DecodeError, Raw, Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
@@ -31,6 +31,8 @@ FOLLOWED_MAX = 5000
 """Resources and tasks that all of them together may follow: they travel in one message."""
 WAITING_MAX = 256
 """News that wait for a slow listener; then the oldest is dropped."""
+WAITING_BYTES = 8 * 1024 * 1024
+"""Bytes of these; the newest is kept whatever its size."""
 PATIENCE = 10.0
 """Seconds the server has to take a new wish; whatever it takes later is still told of."""
 UPDATED = "notifications/resources/updated"
@@ -54,27 +56,35 @@ _about: Decoder[_About] = codec.decoder(_About)
 class _Listener:
     """One stream. What waits for it is the newest of its kind: all of these are hints to look again."""
 
-    __slots__ = ("acknowledged", "ready", "tasks", "uris", "waiting", "wanted")
+    __slots__ = ("_size", "acknowledged", "ready", "tasks", "uris", "waiting", "wanted")
 
     def __init__(self, wanted: Filter) -> None:
         self.wanted = wanted
         self.uris = frozenset(wanted.resource_subscriptions)
         self.tasks = frozenset(wanted.task_ids)
         self.waiting: dict[tuple[str, str], Raw] = {}
+        self._size = 0
         self.ready = asyncio.Event()
         self.acknowledged = False
 
     def put(self, method: str, name: str, message: Raw) -> None:
-        self.waiting.pop((method, name), None)
-        if len(self.waiting) >= WAITING_MAX:
-            del self.waiting[next(iter(self.waiting))]
+        size = len(bytes(message))
+        self._drop((method, name))
+        while self.waiting and (len(self.waiting) >= WAITING_MAX or self._size + size > WAITING_BYTES):
+            self._drop(next(iter(self.waiting)))
         self.waiting[method, name] = message
+        self._size += size
         self.ready.set()
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        if (dropped := self.waiting.pop(key, None)) is not None:
+            self._size -= len(bytes(dropped))
 
     def take(self) -> list[Raw]:
         self.ready.clear()
         messages = list(self.waiting.values())
         self.waiting.clear()
+        self._size = 0
         return messages
 
 
@@ -128,7 +138,7 @@ class Bulletin:
         try:
             params = codec.members(codec.members(message).get("params", EMPTY))
             about = _about.decode(codec.raw(params))
-        except DecodeError as error:
+        except codec.UNREADABLE as error:
             log.warning("notification cannot be read", method=method, reason=str(error)[:200])
             return
         name = about.uri if method == UPDATED else about.task_id if method == TASK else ""

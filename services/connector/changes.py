@@ -218,7 +218,7 @@ def _honoured(message: Raw) -> Filter | None:
     """The part of the filter that is acknowledged, where that can be read."""
     try:
         return _acknowledged.decode(message).params.notifications
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         return None
 
 

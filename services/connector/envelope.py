@@ -109,7 +109,7 @@ def token(message: bytes) -> Id:
     """The progress token of a progress notification, if it has one."""
     try:
         return _progress(message).params.token
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         return None
 
 
@@ -119,7 +119,7 @@ def subscription(message: bytes) -> Id:
         return None
     try:
         return _notice(message).params.meta.subscription
-    except msgspec.DecodeError:
+    except codec.UNREADABLE:
         return None
 
 

@@ -33,6 +33,8 @@ from services.connector.working import DOUBT, UNCANCELLED, Working
 PROGRESS = "notifications/progress"
 PENDING_MAX = 4096
 """Calls in flight on one session; the next one is refused."""
+REPLIES_MAX = 128
+"""Answers to the server and cancellations that it has not taken; those beyond are dropped."""
 
 Send = Callable[[bytes], Awaitable[None] | None]
 """Takes one message. Raises `NotSent` or `Overloaded` if not a byte of it will leave.
@@ -74,6 +76,7 @@ class Multiplexer:
         self._on_question = on_question
         self._pending: dict[Id, _Pending] = {}
         self._sending: set[asyncio.Future[None]] = set()
+        self._replies = 0
         self._working = Working()
         self._last = 0
         self._failed = ""
@@ -169,12 +172,14 @@ class Multiplexer:
             return
         sending = asyncio.ensure_future(waiting)
         self._sending.add(sending)
+        self._replies += pending is None
         sending.add_done_callback(lambda done: self._sent(done, pending))
         if pending is not None:
             pending.sending = sending
 
     def _sent(self, sending: asyncio.Future[None], pending: _Pending | None) -> None:
         self._sending.discard(sending)
+        self._replies -= pending is None
         error = None if sending.cancelled() else sending.exception()
         if error is not None and pending is not None:
             pending.settle(error if isinstance(error, NexusError) else DownstreamLost(str(error)))
@@ -188,6 +193,9 @@ class Multiplexer:
             self._reply(envelope.notification("notifications/cancelled", params))
 
     def _reply(self, message: bytes) -> None:
+        """Send what nobody waits for, unless the server asks more than it listens."""
+        if self._replies >= REPLIES_MAX:
+            return
         with contextlib.suppress(NexusError):
             self._launch(message)
 

@@ -138,6 +138,22 @@ async def test_what_waits_for_a_slow_listener_is_bounded(bulletin: Bulletin) -> 
     await slow.stop()
 
 
+async def test_a_slow_listener_keeps_no_more_bytes_than_the_newest_news_are(
+    bulletin: Bulletin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulletins, "WAITING_BYTES", 5000)
+    slow = await listening(bulletin, resourceSubscriptions=["x:/"])
+    slow.room.clear()
+    bulletin.post(*notice(UPDATED, uri="x:/first"))
+    await slow.until(lambda: slow.told)
+    for number in range(6):
+        bulletin.post(*notice(UPDATED, uri=f"x:/{number}", padding="p" * 2000))
+    slow.room.set()
+    await slow.until(lambda: len(slow.told) > 1)
+    assert slow.told == ["x:/first", "x:/4", "x:/5"]
+    await slow.stop()
+
+
 async def test_those_who_listened_before_are_told_that_anything_may_have_changed(bulletin: Bulletin) -> None:
     before = await listening(bulletin, resourceSubscriptions=["x:1"], toolsListChanged=True)
     late = Listener(bulletin, resourceSubscriptions=["x:1", "x:2"], toolsListChanged=True)

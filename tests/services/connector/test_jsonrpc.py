@@ -22,6 +22,7 @@ from libs.common.errors import (
     ResultTooLarge,
 )
 from services.connector import jsonrpc
+from services.connector.bulletin import Bulletin
 from services.connector.jsonrpc import Multiplexer
 from services.connector.questions import Question
 
@@ -324,3 +325,37 @@ async def test_a_send_that_hangs_is_stopped_with_its_call() -> None:
         await mux.call("initialize", {}, time.time() + 0.01)
     with anyio.fail_after(5):
         await stopped.wait()
+
+
+@pytest.mark.parametrize("method", ["notifications/progress", "notifications/resources/updated", "x"])
+async def test_no_depth_of_a_notification_gets_beyond_feeding(method: str) -> None:
+    """A little less deep than what is refused at once, it is found too deep by who looks closer."""
+    board = Bulletin()
+    mux = Multiplexer(lambda message: None, board.post)
+    for depth in range(700, 1050):
+        deep = "[" * depth + "]" * depth
+        tag = '"_meta":{"io.modelcontextprotocol/subscriptionId":1},' if method == "x" else ""
+        mux.feed(f'{{"jsonrpc":"2.0","method":"{method}","params":{{{tag}"a":{deep}}}}}'.encode())
+    assert mux.garbage
+
+
+async def test_a_server_that_asks_and_does_not_listen_is_not_answered_without_end() -> None:
+    taking = asyncio.Event()
+    sent: list[bytes] = []
+
+    async def send(message: bytes) -> None:
+        sent.append(message)
+        await taking.wait()
+
+    mux = Multiplexer(send, lambda method, message: None)
+    ping = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    for _ in range(jsonrpc.REPLIES_MAX + 50):
+        mux.feed(ping)
+    await asyncio.sleep(0)
+    assert len(sent) == jsonrpc.REPLIES_MAX
+    taking.set()
+    with anyio.fail_after(5):
+        while len(sent) == jsonrpc.REPLIES_MAX:
+            mux.feed(ping)
+            await asyncio.sleep(0)
+    mux.fail("over")
