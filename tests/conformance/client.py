@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
+
+from tests.conformance.passing import ask
 
 WARM = "NEXUS_WARM"
 
@@ -22,17 +23,8 @@ def main() -> int:
         from tests.conformance.scenario import run
 
         return run(sys.argv[1], os.environ)
-    return ask(address, sys.argv[1])
-
-
-def ask(address: str, url: str) -> int:
-    """Have the scenario driven, its output into ours. The suite bounds the time."""
     told = {name: value for name, value in os.environ.items() if name.startswith("MCP_CONFORMANCE_")}
-    with socket.socket(socket.AF_UNIX) as warm:
-        warm.connect(address)
-        warm.sendall(json.dumps([url, told]).encode())
-        socket.send_fds(warm, [b"\n"], [1, 2])
-        return int(warm.recv(1) != b"0")
+    return ask(address, json.dumps([sys.argv[1], told]))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import base64
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from tests.broker import Broker, free_port, wait_port
 
 ROOT = Path(__file__).parents[2]
 FIXTURE = (sys.executable, "-m", "tests.conformance.fixture")
+COPY = (sys.executable, "-S", "-m", "tests.conformance.passing")
 ROLES = ("router", "indexer", "connector", "connector", "edge", "edge")
 READY_WITHIN = 60.0
 STOP_WITHIN = 15.0
@@ -51,6 +54,7 @@ class Fleet:
         self.servers = servers
         self.edges: list[int] = []
         self._broker = Broker(folder)
+        self._place = tempfile.TemporaryDirectory(prefix="conformance-")
         self._running: list[subprocess.Popen[bytes]] = []
         self._key = base64.b64encode(secrets.token_bytes(32)).decode()
 
@@ -73,9 +77,15 @@ class Fleet:
         self._broker.start()
         port = free_port()
         self._run("fixture", [*FIXTURE, "--http", str(port)])
+        address = str(Path(self._place.name) / "fixture")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            forks = listener.fileno()
+            self._run("fixtures", [*FIXTURE, "--forks", str(forks)], forks)
         wait_port(port, READY_WITHIN)
         config = self.folder / "nexus.toml"
-        config.write_text(_config(port, self.servers))
+        config.write_text(_config(port, address, self.servers))
         for number, role in enumerate(ROLES):
             self._run(f"{role}-{number}", self._command(role, config))
 
@@ -87,13 +97,14 @@ class Fleet:
             command += ["--listen-address", f"127.0.0.1:{self.edges[-1]}"]
         return command
 
-    def _run(self, name: str, command: list[str]) -> None:
+    def _run(self, name: str, command: list[str], *inherited: int) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=inherited,
                 cwd=ROOT,
                 env={**os.environ, "NEXUS_SEAL_KEYS": self._key, "PYTHONPATH": str(ROOT)},
                 start_new_session=True,
@@ -105,10 +116,11 @@ class Fleet:
             process.send_signal(signal.SIGTERM)
         await asyncio.gather(*(asyncio.to_thread(_end, process) for process in self._running))
         self._broker.stop()
+        self._place.cleanup()
 
 
-def _config(port: int, servers: Mapping[str, Way]) -> str:
-    command = ", ".join(f'"{word}"' for word in FIXTURE)
+def _config(port: int, address: str, servers: Mapping[str, Way]) -> str:
+    command = ", ".join(f'"{word}"' for word in (*COPY, address))
     reached = {
         "stdio": f"cmd = [{command}]",
         "http": f'url = "http://127.0.0.1:{port}/mcp"\nprotocol = "streamable-http"',
