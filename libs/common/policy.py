@@ -118,19 +118,19 @@ class Policy:
         rules = self._rules[server]
         place, own = f"mcp.servers.{server}", rules.of(tool) if tool else None
         listing, rule = place, rules.server
-        needed = rules.server.scopes
+        needs = [(place, rules.server.scopes)]
         if own is not None:
             under = f"{place}.tools.{own[0]}"
             listing, rule = (under, own[1]) if own[1].lists else (place, rules.server)
-            needed = (*needed, *(scope for scope in own[1].scopes if scope not in needed))
+            needs.append((under, own[1].scopes))
         steps = tuple(_lists(listing, rule, groups)) or (NONE,)
         refused = next((step for step in steps if not step.allowed), None)
         if refused is not None:
             return Decision(False, refused.rule, steps=steps)
-        missing = needed if set(needed) - set(scopes) else ()
-        if needed:
-            steps += (_scopes(place, needed, scopes),)
-        return Decision(True, steps[-1].rule, missing, steps)
+        steps += tuple(_scopes(where, needed, scopes) for where, needed in needs if needed)
+        lacking = next((step for step in steps if not step.allowed), steps[-1])
+        needed = tuple(dict.fromkeys(scope for _, wanted in needs for scope in wanted))
+        return Decision(True, lacking.rule, needed if set(needed) - set(scopes) else (), steps)
 
 
 def _lists(place: str, rule: Rule, groups: tuple[str, ...]) -> Iterator[Step]:

@@ -70,6 +70,16 @@ def test_a_rule_of_scopes_alone_leaves_the_lists_of_the_server() -> None:
     assert policy.decide(caller("dev", scopes=("read",)), "git", "log").missing == ()
 
 
+def test_each_table_of_scopes_speaks_for_itself_and_the_lacking_one_decides() -> None:
+    push = Rule(scopes=("write",), lists=False)
+    policy = Policy({"git": Rules(rule(scopes=("read",)), {"push": push})})
+    server, tool = "mcp.servers.git.required_scopes", "mcp.servers.git.tools.push.required_scopes"
+    decision = policy.decide(caller(scopes=("read",)), "git", "push")
+    assert [(step.rule, step.allowed) for step in decision.steps[1:]] == [(server, True), (tool, False)]
+    assert decision.rule == tool
+    assert policy.decide(caller(scopes=("write",)), "git", "push").rule == server
+
+
 def test_who_is_denied_is_not_told_of_scopes() -> None:
     policy = Policy({"git": Rules(rule({"dev"}, scopes=("read",)))})
     decision = policy.decide(caller("ops"), "git", "log")
