@@ -20,7 +20,7 @@ from tests.conformance import forks, scenario
 from tests.conformance.inline import ROLES
 
 ROOT = Path(__file__).parents[2]
-TOGETHER = 4
+TOGETHER = 6
 """Scenarios at a time."""
 BACKLOG = 128
 """Scenarios that wait for their turn: the suite starts all of them at once."""
