@@ -115,7 +115,8 @@ async def test_a9_a_revoked_key_is_refused_although_it_was_good(tmp_path: Path) 
         assert (await listed(edge, f"Bearer {key}")).status_code == 401
 
 
-async def test_a9_refusals_are_never_remembered(issuer: Issuer) -> None:
+async def test_a9_refusals_are_never_remembered(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.edge.auth.keys.UNKNOWN", 0.0)
     issuer.down = True
     who = Authenticate(oauth(issuer), None, None)
     async with running(identify=who, resources=RESOURCES) as edge:
