@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
@@ -33,20 +33,15 @@ from libs.common.errors import (
     ResultTooLarge,
     WorkerLost,
 )
-from libs.common.messages.calls import Alive, CancelCall, Event, Failed, Result
+from libs.common.messages.calls import Alive, CancelCall, Failed, Result
 from libs.common.rpc.client import SWEEP
+from libs.common.rpc.job import Job
 
 log = structlog.get_logger("rpc")
 
 JOBS_MAX = 2_000
 STANDING_MAX = 10_000
 """Jobs that stand: they wait for what may never come, and must not keep calls out."""
-EVENTS_MAX = 256
-"""Events of one call that may wait to be sent; more are dropped, as progress may be."""
-GATHER = 0.02
-"""Seconds in which further events of a call wait, to be sent together: each frame wakes three processes."""
-GATHERED_MAX = 256 * 1024
-"""Bytes of events in one frame, but for a single one that is larger."""
 ALIVE_CALLS = 500
 """Call ids in one beat message."""
 
@@ -78,86 +73,6 @@ async def respond(bus: Bus, reply: str, answer: Raw | NexusError) -> None:
         await bus.publish(reply, encode(Failed(failure.failure())))
     except (BusUnavailable, NatsError) as error:
         log.warning("answer lost", error=str(error))
-
-
-class Job:
-    """One running call, as its handler sees it."""
-
-    __slots__ = (
-        "_bus",
-        "_due",
-        "_ended",
-        "cancelled",
-        "events",
-        "id",
-        "inbox",
-        "pump",
-        "reply",
-        "stands",
-        "task",
-    )
-
-    def __init__(self, bus: Bus, reply: str) -> None:
-        self.reply = subjects.asker(reply)
-        self.inbox, _, self.id = self.reply.rpartition(".")
-        self.cancelled = False
-        self.stands = False
-        self.events: deque[Raw] = deque(maxlen=EVENTS_MAX)
-        self.pump: asyncio.Task[None] | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._bus = bus
-        self._ended = False
-
-    def event(self, message: Raw) -> None:
-        """Send a raw message to the caller, in order, before the final answer. Never blocks.
-
-        The first one leaves at once; those that follow it within 20 ms leave together.
-        """
-        self.events.append(message)
-        if self.pump is None or self.pump.done():
-            self._due = asyncio.Event()
-            self.pump = asyncio.create_task(self._drain_events())
-        elif len(self.events) > EVENTS_MAX // 2:
-            self._due.set()
-
-    async def flushed(self) -> None:
-        """Returns when every event so far is on its way."""
-        if self.pump is not None:
-            await asyncio.wait({self.pump})
-
-    async def told(self) -> None:
-        """Returns when every event is on its way; there are no more."""
-        self._ended = True
-        if self.pump is not None:
-            self._due.set()
-            await self.pump
-
-    def hush(self) -> None:
-        """Send no more events: nobody listens."""
-        if self.pump is not None:
-            self.pump.cancel()
-
-    async def _drain_events(self) -> None:
-        while self.events:
-            with suppress(BusUnavailable, NatsError):
-                await self._bus.publish(self.reply, encode(self._gathered()))
-            await self._gather()
-
-    def _gathered(self) -> Event:
-        events = self.events
-        first, more = events.popleft(), []
-        size = len(bytes(first))
-        while events and (size := size + len(bytes(events[0]))) <= GATHERED_MAX:
-            more.append(events.popleft())
-        return Event(first, tuple(more))
-
-    async def _gather(self) -> None:
-        if self._ended:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GATHER):
-                await self._due.wait()
-        self._due.clear()
 
 
 class Server(Generic[M]):

@@ -24,7 +24,7 @@ from libs.common.errors import (
     WorkerLost,
 )
 from libs.common.messages.calls import Call, CancelCall, SearchTools
-from libs.common.rpc.server import EVENTS_MAX, GATHERED_MAX
+from libs.common.rpc.job import EVENTS_BYTES, EVENTS_MAX, GATHERED_MAX
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +171,25 @@ async def test_large_events_are_sent_one_by_one(client: rpc.Client, other: Bus) 
         await client.request(SUBJECT, message, deadline=message.deadline, on_event=seen.append)
     assert seen == large
     assert other.nats.stats["out_msgs"] - before == len(large) + 1
+    await server.drain(0)
+
+
+async def test_large_events_that_cannot_leave_do_not_fill_the_memory(client: rpc.Client, other: Bus) -> None:
+    large = [raw(str(n) * (EVENTS_BYTES // 4)) for n in range(9)]
+
+    async def handle(_: Call, job: rpc.Job) -> Raw:
+        for each in large:
+            job.event(each)
+        assert sum(len(bytes(each)) for each in job.events) <= EVENTS_BYTES
+        return raw("done")
+
+    server: rpc.Server[Call] = rpc.Server(other, "w1", decoder(Call), handle)
+    await server.listen(SUBJECT, "connector")
+    seen: list[Raw] = []
+    message = call("large")
+    with anyio.fail_after(10):
+        await client.request(SUBJECT, message, deadline=message.deadline, on_event=seen.append)
+    assert seen == large[-3:]
     await server.drain(0)
 
 
