@@ -79,7 +79,12 @@ class Delegation:
         live = await self.take(call)
         if live.stale or time.monotonic() > live.listed + FRESH:
             live.stale, live.listed = False, time.monotonic()
-            live.listing = await self._list(live.session, live.opened)
+            try:
+                live.listing = await self._list(live.session, live.opened)
+            except BaseException:
+                # What a caller no longer may must not be shown for longer because it could not be asked for.
+                live.stale = True
+                raise
             live.checker = Checker(live.listing)
             live.session.learn(schemas(live.listing))
         return raw(live.listing)

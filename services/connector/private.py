@@ -156,6 +156,9 @@ class Private:
         return sessionless and may_ask(call) and bool(Offer(call.client))
 
     def _open(self, owner: str, call: Call | ListServer, list_: List, bearer: Bearer | None) -> _Seat:
+        if len(self._tasks) >= 2 * self._limit:
+            # Those that made room are still about to end, which a server may take its time for.
+            raise self._overloaded()
         if len(self._seats) >= self._limit:
             self._make_room()
         key = next((owner, number) for number in itertools.count() if (owner, number) not in self._seats)
@@ -171,12 +174,15 @@ class Private:
         """Close the session that has been idle for longest."""
         key, seat = max(self._seats.items(), key=lambda item: item[1].idle())
         if seat.idle() <= SETTLE:
-            raise Overloaded(
-                f'server "{self._server.name}" has {len(self._seats)} sessions for callers here, all in use',
-                server=self._server.name,
-            )
+            raise self._overloaded()
         self._forget(key, seat)
         seat.leave.set()
+
+    def _overloaded(self) -> Overloaded:
+        return Overloaded(
+            f'server "{self._server.name}" has {len(self._tasks)} sessions for callers here, all in use',
+            server=self._server.name,
+        )
 
     async def _own(self, key: Key, seat: _Seat, list_: List, bearer: Bearer | None) -> None:
         """The life of one session. A call that waits for it is told why it does not come."""

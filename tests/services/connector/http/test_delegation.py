@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from libs.common.codec import decode, raw
 from libs.common.config import Config, DownstreamCache, Forward, HttpServer, TokenExchange
 from libs.common.delegated import SEALED_MAX, fingerprint, seal_token
-from libs.common.errors import NexusError, NotSent, Refused
+from libs.common.errors import NexusError, NotSent, Overloaded, Refused
 from libs.common.identity import Principal
 from libs.common.messages.calls import Call, ListServer
 from libs.common.seal import Keyring
@@ -128,6 +128,43 @@ async def test_the_session_that_was_used_longest_ago_makes_room(monkeypatch: pyt
             await listed(delegation, asking(token(who, peer.url), who))
         assert len(delegation) == 2
         assert await listed(delegation, asking(token("ann", peer.url))) == ["ann"]
+
+
+async def test_sessions_that_take_long_to_end_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.connector.private.SETTLE", -1.0)
+    ending = anyio.Event()
+    ended = legacy(whose)
+
+    async def script(asked: Asked, reply: Reply) -> None:
+        if asked.verb == "DELETE":
+            await ending.wait()
+        await ended(asked, reply)
+
+    async with serving(script) as peer, forwarding(peer, max_size=1) as delegation:
+        for who in ("ann", "ben"):
+            await listed(delegation, asking(token(who, peer.url), who))
+        with pytest.raises(Overloaded) as full:
+            await listed(delegation, asking(token("cat", peer.url), "cat"))
+        assert full.value.failure().executed == "no"
+        ending.set()
+        assert await listed(delegation, asking(token("ben", peer.url), "ben")) == ["ben"]
+
+
+async def test_a_list_that_could_not_be_had_again_is_not_taken_for_a_fresh_one() -> None:
+    down = False
+
+    async def call(asked: Asked, reply: Reply) -> None:
+        await (reply.json({}, status=500) if down else whose(asked, reply))
+
+    async with serving(modern(call)) as peer, forwarding(peer) as delegation:
+        ask = asking(token("ann", peer.url))
+        (await delegation.take(ask)).stale = True
+        down = True
+        for _ in range(2):
+            with pytest.raises(NexusError):
+                await delegation.list(ask)
+        down = False
+        assert await listed(delegation, ask) == ["ann"]
 
 
 async def test_a_session_that_nobody_uses_is_closed() -> None:
