@@ -145,8 +145,10 @@ class HttpSession:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._quietly(self._exchange.leave)
-        await self._client.close()
+        try:
+            await self._quietly(self._exchange.leave)
+        finally:
+            await self._client.close()
 
     def _sound(self, page: Raw) -> Raw:
         """Without tools that could only be called wrongly, which a client must not offer; each told once."""

@@ -66,6 +66,7 @@ class _Seat:
     certain: bool
     """Whether all calls on it are one caller's beyond doubt."""
     leave: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: bool = False
     used: float = field(default_factory=time.monotonic)
 
     def live(self) -> Live | None:
@@ -96,7 +97,7 @@ class Private:
         self._limit = limit or server.max_sessions
         self._idle = idle or IDLE
         self._seats: dict[Key, _Seat] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], _Seat] = {}
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -133,8 +134,10 @@ class Private:
 
     async def close(self) -> None:
         """End every session; bounded by what one takes to end."""
-        for task in self._tasks:
-            task.cancel()
+        for task, seat in self._tasks.items():
+            # What is about to end is left to it: a child process that is not waited for might stay.
+            if not seat.ending:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _owner(self, call: Call | ListServer) -> str:
@@ -166,8 +169,8 @@ class Private:
         certain = bool(_client(call).session) or call.principal.key != ANONYMOUS.key
         seat = self._seats[key] = _Seat(asyncio.get_running_loop().create_future(), certain)
         task = asyncio.create_task(self._own(key, seat, list_, bearer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = seat
+        task.add_done_callback(self._tasks.pop)
         return seat
 
     def _make_room(self) -> None:
@@ -211,6 +214,7 @@ class Private:
             seat.ready.set_result(live)
             await self._while_useful(seat, live)
         finally:
+            seat.ending = True
             self._forget(key, seat)
             await session.close()
 

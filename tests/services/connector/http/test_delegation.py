@@ -150,6 +150,33 @@ async def test_sessions_that_take_long_to_end_count_as_well(monkeypatch: pytest.
         assert await listed(delegation, asking(token("ben", peer.url), "ben")) == ["ben"]
 
 
+async def test_a_session_that_is_about_to_end_is_left_to_it_when_all_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.connector.private.SETTLE", -1.0)
+    said, ending, told = anyio.Event(), anyio.Event(), []
+    ended = legacy(whose)
+
+    async def script(asked: Asked, reply: Reply) -> None:
+        if asked.verb == "DELETE":
+            said.set()
+            await ending.wait()
+            told.append(asked.headers["authorization"])
+        await ended(asked, reply)
+
+    async with serving(script) as peer, forwarding(peer, max_size=1) as delegation:
+        secrets = [token(who, peer.url) for who in ("ann", "ben")]
+        for who, secret in zip(("ann", "ben"), secrets, strict=True):
+            await listed(delegation, asking(secret, who))
+        with anyio.fail_after(10):
+            await said.wait()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(delegation.close)
+                await anyio.sleep(0)
+                ending.set()
+        assert sorted(told) == sorted(f"Bearer {secret}" for secret in secrets)
+
+
 async def test_a_list_that_could_not_be_had_again_is_not_taken_for_a_fresh_one() -> None:
     down = False
 
