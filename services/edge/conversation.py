@@ -36,6 +36,8 @@ UNSUBSCRIBE = "resources/unsubscribe"
 URI_MAX = 2048
 URIS_MAX = 100
 """Resources that one session may follow."""
+FOLLOWED_MAX = 16 * 1024
+"""Characters of all their URIs: every edge keeps them for as long as the session may live."""
 _LOGGING = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Requests during which a server may log; a modern one does so only if they say from which level on."""
 DEFAULT_LEVEL = "info"
@@ -162,8 +164,10 @@ class Conversation:
         noted = self._catalog.noted(session.id)
         rest = tuple(each for each in noted.uris if each != uri)
         uris = (*rest, uri) if message.method == SUBSCRIBE else rest
-        if len(uris) > URIS_MAX:
-            raise InvalidParams(f"a session can follow at most {URIS_MAX} resources")
+        if len(uris) > URIS_MAX or sum(map(len, uris)) > FOLLOWED_MAX:
+            raise InvalidParams(
+                f"a session may follow {URIS_MAX} resources, whose URIs have {FOLLOWED_MAX} characters"
+            )
         await self._catalog.note(session.id, structs.replace(noted, uris=uris), session.remaining())
         self._standing.change(session.id)
         return _EMPTY

@@ -129,3 +129,16 @@ async def test_a_stream_ends_when_its_time_is_over_and_may_begin_again() -> None
                 async with edge.http.stream("GET", PATH, headers=headers) as answer:
                     assert answer.status_code == 200
                     await answer.aread()
+
+
+async def test_a_session_cannot_fill_the_memory_of_every_edge(edge: Edge) -> None:
+    headers = await edge.session(PATH)
+    long = "x:" + "a" * 2000
+    answers = [
+        (await edge.legacy(headers, "resources/subscribe", PATH, uri=f"{long}{number}")).json()
+        for number in range(9)
+    ]
+    assert ["result" in answer for answer in answers] == [True] * 8 + [False]
+    assert answers[-1]["error"]["code"] == -32602
+    gone = await edge.legacy(headers, "resources/unsubscribe", PATH, uri=f"{long}0")
+    assert gone.json()["result"] == {}
