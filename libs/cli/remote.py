@@ -20,6 +20,8 @@ TIMEOUT = 120.0
 VARIABLE = "NEXUS_TOKEN"
 """Variable with a token or an API key: on a command line others could read it."""
 WANTED = "{url} wants to know who you are: set NEXUS_TOKEN to a token or an API key that is good there"
+SUMMARY = 100
+"""Characters of a description that a table shows."""
 COLOURS = {"ready": "green", "starting": "yellow", "standby": "cyan", "failed": "red", "stopped": "red"}
 
 
@@ -46,7 +48,9 @@ def search(url: str, words: list[str], limit: int) -> None:
     table = Table("tool", "score", "description", box=None, pad_edge=False)
     for hit in hits:
         summary = " ".join(plain(hit["description"]).split())
-        table.add_row(Text(plain(hit["name"]), "bold"), f"{hit['score']:.2f}", Text(summary[:100]))
+        if len(summary) > SUMMARY:
+            summary = summary[: SUMMARY - 1] + "…"
+        table.add_row(Text(plain(hit["name"]), "bold"), f"{hit['score']:.2f}", Text(summary))
     Console().print(table)
 
 

@@ -79,6 +79,16 @@ async def test_a_found_tool_is_shown_as_it_describes_itself(capsys: Capture) -> 
     assert row.rstrip().endswith(f"Show {TAMED}")
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"), [("x" * 100, "x" * 100), ("x" * 101, "x" * 99 + "…")], ids=["fits", "too long"]
+)
+async def test_a_description_that_is_cut_says_so(said: str, shown: str, capsys: Capture) -> None:
+    hit = {"name": "git__log", "score": 1.5, "description": said}
+    async with answering(json.dumps({"result": {"structuredContent": {"results": [hit]}}})) as url:
+        await run(remote.search, url, ["log"], limit=5)
+    assert rows(capsys.readouterr().out)[1][2] == shown
+
+
 async def test_tools_are_found_best_first(edge: Edge, capsys: Capture) -> None:
     await run(remote.search, f"{edge.url}/mcp", ["echo", "slow"], 10)
     _, *found = rows(capsys.readouterr().out)
