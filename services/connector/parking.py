@@ -37,6 +37,10 @@ PARKED_MAX = 500
 """Calls of one worker that wait for answers."""
 QUESTIONS_MAX = 16
 """Open questions of one call."""
+QUESTIONS_BYTES = 4 * 1024 * 1024
+"""Bytes of these: they travel to the client in one message."""
+PARKED_BYTES = 64 * 1024 * 1024
+"""Bytes of the questions of all calls that wait for answers."""
 STATE, RESPONSES = "requestState", "inputResponses"
 
 _MARK = "nexus-parked."
@@ -77,6 +81,10 @@ class _Held:
         self.last += 1
         self.fresh[f"q{self.last}"] = question
         self.asked.set()
+
+    def size(self) -> int:
+        """Bytes of its open questions."""
+        return sum(len(bytes(each.message)) for each in (*self.shown.values(), *self.fresh.values()))
 
     def show(self) -> dict[str, object]:
         """The open questions for the client; from now on it knows them."""
@@ -180,11 +188,18 @@ class Parking:
     def _ask(self, held: _Held, question: Question) -> None:
         if not held.offer.admits(question):
             return
-        crowded = len(self._parked) >= PARKED_MAX or len(held.fresh) + len(held.shown) >= QUESTIONS_MAX
-        if self._closing or crowded:
+        if self._closing or self._crowded(held, len(bytes(question.message))):
             question.refuse(INTERNAL, "too many questions wait for an answer")
         else:
             held.ask(question)
+
+    def _crowded(self, held: _Held, more: int) -> bool:
+        """Whether a question of so many bytes is one too many, for its call or for all."""
+        if len(self._parked) >= PARKED_MAX or len(held.fresh) + len(held.shown) >= QUESTIONS_MAX:
+            return True
+        others = sum(each.size() for each in self._parked.values() if each is not held)
+        own = held.size() + more
+        return own > QUESTIONS_BYTES or others + own > PARKED_BYTES
 
     def _park(self, held: _Held) -> Raw:
         """Keep the call and tell what it asks. Raises `Overloaded` if no more can be kept."""

@@ -46,7 +46,7 @@ Asked = Callable[[Question], None]
 def decline(question: Question) -> None:
     """Refuse a question that belongs to no client who could answer it."""
     question.refuse(
-        UNKNOWN, f'no client answers "{question.method}" here: none that declared it is known to wait'
+        UNKNOWN, f'no client answers "{question.method[:64]}" here: none that declared it is known to wait'
     )
 
 

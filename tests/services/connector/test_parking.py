@@ -208,12 +208,24 @@ async def test_a_cancel_ends_a_call_that_has_gone_on(connector: Connector, clien
     await until_stopped(client)
 
 
+@pytest.mark.parametrize("bound", ["PARKED_MAX", "PARKED_BYTES", "QUESTIONS_BYTES"])
 async def test_beyond_the_bound_nobody_is_asked(
-    connector: Connector, client: rpc.Client, monkeypatch: pytest.MonkeyPatch
+    connector: Connector, client: rpc.Client, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(parking, "PARKED_MAX", 0)
+    monkeypatch.setattr(parking, bound, 0)
     (reply,) = told(await send(client, asking(ELICIT)))
     assert reply["error"]["message"] == "too many questions wait for an answer"
+
+
+async def test_a_question_is_refused_that_is_too_much_beside_an_open_one(
+    connector: Connector, client: rpc.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "QUESTIONS_BYTES", 120)
+    call = asking(ELICIT, ROOTS, together=True)
+    asked = await send(client, call)
+    assert [each["method"] for each in asked["inputRequests"].values()] == [ELICIT]
+    refused, taken = told(await resume(client, answering(call, asked, q1=ACCEPT)))
+    assert (taken["result"], refused["error"]["code"]) == (ACCEPT, -32603)
 
 
 async def test_questions_that_come_together_are_asked_together(
