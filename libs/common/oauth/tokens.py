@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 import secrets
 import time
@@ -150,7 +151,9 @@ def read(reply: Reply, *, now: float) -> Token:
 
 def renewal_time(now: float, lives: float | None) -> float:
     """When a token that lives this many seconds from `now` is to be replaced; 0 if that is not known."""
-    return now + lives - min(MARGIN, lives / 10) if lives is not None and lives > 0 else 0.0
+    if lives is None or not math.isfinite(lives) or lives <= 0:
+        return 0.0
+    return now + lives - min(MARGIN, lives / 10)
 
 
 def _refusal(reply: Reply) -> GrantFailed:

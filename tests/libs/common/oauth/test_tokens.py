@@ -99,3 +99,10 @@ def test_a_refusal_tells_the_code_and_nothing_else_that_was_said() -> None:
     with pytest.raises(GrantFailed, match="HTTP 500") as told:
         tokens.read(reply({"error": "<script>"}, 500), now=0)
     assert told.value.code == ""
+
+
+@pytest.mark.parametrize("lives", ["inf", "nan", "-1"])
+def test_a_life_that_is_no_time_is_not_known(lives: str) -> None:
+    """An infinite one could be sealed, and never be read again."""
+    body = json.dumps({"access_token": "t", "expires_in": lives}).encode()
+    assert tokens.read(Reply(200, {}, body), now=1000.0).renew_at == 0.0
