@@ -13,13 +13,14 @@ from msgspec import Raw
 
 from libs.common import rpc, subjects
 from libs.common.config import StdioServer
-from libs.common.errors import BusUnavailable, NexusError
-from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted
+from libs.common.errors import NexusError
+from libs.common.facts import Facts, ServerFailed, ServerStarted
 from libs.common.messages.calls import Order
 from libs.common.messages.catalog import Listing
 from services.connector import changes
 from services.connector.arguments import Checker, schemas
 from services.connector.bulletin import Bulletin
+from services.connector.herald import Herald
 from services.connector.lease import Lease
 from services.connector.listed import tools_listed
 from services.connector.listing import collect
@@ -93,8 +94,7 @@ class Keeper:
         self._restarts = 0
         self._live: Live | None = None
         self._listening = False
-        self._unstored: dict[type[Fact], Fact] = {}
-        self._publishing: asyncio.Task[None] | None = None
+        self._herald = Herald(parts.facts, server.name)
 
     async def run(self) -> None:
         """Own the lease while there is one to own, and keep the session up.
@@ -107,7 +107,7 @@ class Keeper:
         try:
             await self._run()
         finally:
-            self._hush()
+            self._herald.close()
             await private.close()
 
     async def _run(self) -> None:
@@ -167,7 +167,7 @@ class Keeper:
             retry_in=round(delay, 1),
         )
         worker = self._parts.pool.worker
-        self._publish(ServerFailed(server=name, worker=worker, reason=end.reason, retry_in=delay))
+        self._herald.tell(ServerFailed(server=name, worker=worker, reason=end.reason, retry_in=delay))
 
     async def _live_once(self) -> End:
         """One life of the session; returns why it ended."""
@@ -268,7 +268,7 @@ class Keeper:
             self._say_ready(live)
             again = True
         if again:
-            self._publish(tools_listed(live.listing, self._parts.pool.worker))
+            self._herald.tell(tools_listed(live.listing, self._parts.pool.worker))
 
     def _hint(self, before: Listing, now: Listing, told: set[str]) -> None:
         """Tell listeners of the lists that changed without a word of the server, who `told` of others."""
@@ -283,44 +283,10 @@ class Keeper:
     def _announce(self, live: Live) -> None:
         worker = self._parts.pool.worker
         version, kind = live.opened.version, live.session.kind
-        self._publish(
+        self._herald.tell(
             ServerStarted(server=self._server.name, worker=worker, kind=kind, version=version),
             tools_listed(live.listing, worker),
         )
-
-    def _publish(self, *facts: Fact) -> None:
-        """Store facts beside the work, which must not wait for them; of each kind only the newest waits."""
-        for fact in facts:
-            self._unstored.pop(type(fact), None)
-            self._unstored[type(fact)] = fact
-        if self._publishing is None or self._publishing.done():
-            self._publishing = asyncio.create_task(self._tell())
-
-    def _hush(self) -> None:
-        if self._publishing is not None:
-            self._publishing.cancel()
-
-    async def _tell(self) -> None:
-        while self._unstored:
-            fact = self._unstored.pop(next(iter(self._unstored)))
-            try:
-                await self._store(fact)
-            except NexusError as error:
-                # An expected refusal with its reason: a trace would not help.
-                log.error("fact given up", server=self._server.name, reason=error.message)  # noqa: TRY400
-            except Exception:
-                log.exception("fact given up", server=self._server.name)
-
-    async def _store(self, fact: Fact) -> None:
-        """Return when it is stored, however long the bus is away."""
-        while True:
-            try:
-                await self._parts.facts.publish(fact)
-            except BusUnavailable as error:
-                log.debug("fact not stored yet", error=error.message)
-                await asyncio.sleep(1)
-            else:
-                return
 
     def _on_notice(self, method: str, message: Raw) -> None:
         if method in CHANGED:
