@@ -6,7 +6,7 @@ import asyncio
 import io
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import metadata
 
@@ -14,14 +14,14 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from libs.common.config import HttpServer
+from libs.common.config import HeaderRule, HttpServer
 from libs.common.errors import DownstreamLost, NexusError, NotSent, ResultInvalid
 from libs.common.oauth import challenge
 from services.connector import tls
 from services.connector.bearer import Bearer
-from services.connector.headers import Headers
+from services.connector.headers import Headers, Laid
 from services.connector.replies import too_large
-from services.connector.session import LINE_MAX
+from services.connector.session import LINE_MAX, NOTHING
 
 CONNECT = 10.0
 """Seconds for a free place in the pool, name lookup, connect and TLS handshake together."""
@@ -50,13 +50,19 @@ class HttpClient:
     later. Their text is for clients; addresses and causes go to the log and to the error's notes.
     """
 
-    def __init__(self, server: HttpServer, headers: Headers, bearer: Bearer | None = None) -> None:
+    def __init__(
+        self,
+        server: HttpServer,
+        own: Headers,
+        bearer: Bearer | None = None,
+        rules: Sequence[HeaderRule] = (),
+    ) -> None:
         self.name = server.name
         self.url = URL(server.url)
-        self._headers = {"accept-encoding": "identity", "user-agent": agent(), **headers}
+        self._laid = Laid({"accept-encoding": "identity", "user-agent": agent(), **own}, rules)
         self._tls = server.tls
         # A configured Authorization beats every token.
-        self._bearer = None if "authorization" in headers else bearer
+        self._bearer = None if "authorization" in self._laid.of(NOTHING) else bearer
         self._session: aiohttp.ClientSession | None = None
         self._lingering: set[asyncio.Task[None]] = set()
 
@@ -69,20 +75,25 @@ class HttpClient:
             connector=aiohttp.TCPConnector(ssl=context, limit=CONNECTIONS, keepalive_timeout=IDLE),
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT, sock_connect=CONNECT),
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("content-type",),
+            skip_auto_headers=("content-type", "user-agent"),
             auto_decompress=False,
             trust_env=False,
         )
 
     @asynccontextmanager
     async def send(
-        self, method: str, headers: Headers, body: bytes | None = None, url: URL | None = None
+        self,
+        method: str,
+        headers: Headers,
+        body: bytes | None = None,
+        url: URL | None = None,
+        sent: Mapping[str, str] = NOTHING,
     ) -> AsyncIterator[Response]:
         """One request; its answer, to be read inside the block. Leaving the block early aborts the request.
 
-        `headers` beat the configured ones.
+        `headers` beat what rules set; `sent` is what those find of the client's own.
         """
-        response = await self._request(method, headers, body, url or self.url)
+        response = await self._request(method, {**self._laid.of(sent), **headers}, body, url or self.url)
         try:
             self._refuse_packed(response)
             yield response
@@ -120,7 +131,7 @@ class HttpClient:
             return await self._session.request(
                 method,
                 url,
-                headers={**self._headers, **headers},
+                headers=headers,
                 data=body if body is None or len(body) < _INLINE else io.BytesIO(body),
                 allow_redirects=False,
             )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from libs.common.config import HttpServer, InsertHeader, TokenAuth
+from libs.common.config import HeaderRule, HttpServer, TokenAuth
 from libs.common.errors import ServerUnavailable
-from services.connector import headers
 from services.connector.bearer import Bearer
 from services.connector.http import HttpSession, NotSpoken
 from services.connector.questions import Asked, decline
@@ -19,7 +18,7 @@ HttpKind = HttpSession | SseSession
 async def connect(
     server: HttpServer,
     on_notice: Notice,
-    rules: Iterable[InsertHeader] = (),
+    rules: Iterable[HeaderRule] = (),
     *,
     on_question: Asked = decline,
     bearer: Bearer | None = None,
@@ -30,15 +29,16 @@ async def connect(
     server does not seem to speak that. Raises `ServerUnavailable`, with both reasons if both were tried.
     """
     token = server.auth.token if isinstance(server.auth, TokenAuth) else None
-    configured = headers.configured(token, (*rules, *server.headers))
+    own = {} if token is None else {"authorization": f"Bearer {token.get_secret_value()}"}
+    laid = (*rules, *server.headers)
     if server.protocol == "sse" or (server.protocol is None and server.message_url is not None):
-        return await _opened(SseSession(server, configured, on_notice, on_question, bearer))
+        return await _opened(SseSession(server, own, on_notice, on_question, bearer, laid))
     try:
-        return await _opened(HttpSession(server, configured, on_notice, on_question, bearer))
+        return await _opened(HttpSession(server, own, on_notice, on_question, bearer, laid))
     except NotSpoken as newer:
         if server.protocol is not None:
             raise
-        return await _older(SseSession(server, configured, on_notice, on_question, bearer), newer)
+        return await _older(SseSession(server, own, on_notice, on_question, bearer, laid), newer)
 
 
 async def _older(session: SseSession, newer: NotSpoken) -> tuple[HttpKind, Opened]:

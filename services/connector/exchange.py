@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec import UNSET, Raw, UnsetType
@@ -26,7 +27,7 @@ from services.connector.headers import Headers
 from services.connector.jsonrpc import PROGRESS
 from services.connector.logs import LOGGED
 from services.connector.questions import Asked, Id, Question
-from services.connector.session import Era, EventSink, Notice
+from services.connector.session import NOTHING, Era, EventSink, Notice
 from services.connector.working import DOUBT, LATE, Working
 
 ERROR_MAX = 64 * 1024
@@ -55,6 +56,8 @@ class Request:
     era: Era
     message: bytes
     headers: Headers
+    sent: Mapping[str, str]
+    """Headers of the client, for whatever is said for the sake of this request."""
     on_question: Asked | None = None
     """Hears what the server asks on the stream of this request."""
 
@@ -70,7 +73,7 @@ class Exchange:
         client: HttpClient,
         on_notice: Notice,
         ask: Asked,
-        reply: Callable[[bytes], None],
+        reply: Callable[[Mapping[str, str], bytes], None],
     ) -> None:
         self.bound: Headers = {}
         self.sinks: dict[int, EventSink] = {}
@@ -102,7 +105,7 @@ class Exchange:
         """The result of one request. Raises `SessionGone` if a new session is needed first."""
         bound = self.bound if request.era == "legacy" else {}
         headers = {**_COMMON, **request.headers, **bound}
-        async with self._client.send("POST", headers, request.message) as response:
+        async with self._client.send("POST", headers, request.message, sent=request.sent) as response:
             if response.status != 200:
                 raise await self._refusal(response, in_session=SESSION in bound)
             if request.method == "initialize":
@@ -110,9 +113,9 @@ class Exchange:
                 self.bound = {SESSION: minted} if _VISIBLE.fullmatch(minted) else {}
             return await self._result(response, request)
 
-    async def tell(self, message: bytes) -> None:
+    async def tell(self, message: bytes, sent: Mapping[str, str]) -> None:
         """Post what has no answer; 200 is taken for a yes like 202."""
-        async with self._client.send("POST", {**_COMMON, **self.bound}, message) as response:
+        async with self._client.send("POST", {**_COMMON, **self.bound}, message, sent=sent) as response:
             if response.status >= 300:
                 raise replies.verdict(self._name, response.status)
 
@@ -171,7 +174,7 @@ class Exchange:
                 raise DownstreamLost(f"{self._name} ended the stream of a call before it had answered")
             await asyncio.sleep(RESUME if parser.retry is None else min(parser.retry / 1000, RESUME_MAX))
             resume = {**self.bound, "accept": replies.EVENTS, "last-event-id": parser.last_id}
-            async with self._client.send("GET", resume) as resumed:
+            async with self._client.send("GET", resume, sent=request.sent) as resumed:
                 if not listener.offered(resumed):
                     raise DownstreamLost(f"{self._name} did not go on with the stream of a call")
                 found = await self._follow(resumed, parser, request)
@@ -207,7 +210,7 @@ class Exchange:
         if not envelope.is_text(message):
             return
         if number is not UNSET:
-            self._ask(Question(number, method, Raw(message), self._reply), request)
+            self._ask(number, method, message, request)
         elif method == PROGRESS:
             token = envelope.token(message)
             self._pass_on(token if isinstance(token, int) else None, message)
@@ -222,12 +225,14 @@ class Exchange:
         if sink is not None:
             sink(Raw(message))
 
-    def _ask(self, question: Question, request: Request | None) -> None:
-        if question.method == "ping":
+    def _ask(self, number: Id, method: str, message: bytes, request: Request | None) -> None:
+        if request is None and method != "ping" and (sole := self._working.sole()) is not None:
+            request = self._running[sole]
+        reply = functools.partial(self._reply, NOTHING if request is None else request.sent)
+        question = Question(number, method, Raw(message), reply)
+        if method == "ping":
             question.answer(Raw(b"{}"))
             return
-        if request is None and (sole := self._working.sole()) is not None:
-            request = self._running[sole]
         asked = request.on_question if request is not None else None
         (asked or self._on_question)(question)
 

@@ -125,7 +125,7 @@ async def _run(live: Live, call: Call, params: Params, job: rpc.Job) -> Raw:
     if call.notify:
         # A server of 2026-07-28 is told nothing: over HTTP that revision has no notifications of clients.
         if live.opened.era == "legacy":
-            await live.session.notify(call.method, params)
+            await live.session.notify(call.method, params, call.headers)
         return EMPTY
     return await _overheard(live, call, params, job.event)
 
@@ -157,6 +157,7 @@ async def _ask(
         on_event=on_event,
         on_question=on_question,
         progress=call.progress,
+        sent=call.headers,
     )
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
-from pydantic import SecretStr
 
 from libs.common import codec, trace
-from libs.common.config import InsertHeader
+from libs.common.config import ForwardHeader, HeaderRule, InsertHeader, RemoveHeader, RenameHeader
 from libs.common.messages.catalog import Tool
 from services.connector.session import Params
 
@@ -32,14 +31,23 @@ _raws = msgspec.json.Decoder(list[Raw]).decode
 _tool = msgspec.json.Decoder(Tool).decode
 
 
-def configured(token: SecretStr | None, rules: Iterable[InsertHeader]) -> Headers:
-    """The headers of every request to a server; a later rule beats an earlier one and the token."""
-    headers: Headers = {}
-    if token is not None:
-        headers["authorization"] = f"Bearer {token.get_secret_value()}"
-    for rule in rules:
-        headers[rule.name.lower()] = rule.value.get_secret_value()
-    return headers
+class Laid:
+    """The headers of each request to a server: its own, and over them what rules make of them in order."""
+
+    def __init__(self, own: Headers, rules: Iterable[HeaderRule]) -> None:
+        self._own = own
+        self._rules = tuple(rules)
+        self._common = self._lay({})
+
+    def of(self, sent: Mapping[str, str]) -> Headers:
+        """Those of one request; `sent` is what came with the client's, by lower-case names."""
+        return self._lay(sent) if sent else self._common
+
+    def _lay(self, sent: Mapping[str, str]) -> Headers:
+        headers = dict(self._own)
+        for rule in self._rules:
+            _apply(rule, headers, sent)
+        return headers
 
 
 def safe(value: str) -> str:
@@ -105,6 +113,23 @@ def mirrored(table: Mirrors, params: Params) -> Headers:
     arguments = msgspec.json.decode(params["arguments"])
     values = ((name, _text(_at(arguments, path))) for path, name in table)
     return {name: safe(text) for name, text in values if text is not None}
+
+
+def _apply(rule: HeaderRule, headers: Headers, sent: Mapping[str, str]) -> None:
+    name = rule.name.lower()
+    match rule:
+        case InsertHeader():
+            headers[name] = rule.value.get_secret_value()
+        case ForwardHeader():
+            default = None if rule.default is None else rule.default.get_secret_value()
+            value = sent.get(name, default)
+            if value is not None:
+                headers[(rule.rename or name).lower()] = value
+        case RemoveHeader():
+            headers.pop(name, None)
+        case RenameHeader():
+            if name in headers:
+                headers[rule.to.lower()] = headers.pop(name)
 
 
 def _may_be_offered(tool: Tool) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import structlog
 from msgspec import Raw, Struct
 
 from libs.common import codec
-from libs.common.config import HttpServer
+from libs.common.config import HeaderRule, HttpServer
 from libs.common.errors import DeadlineExceeded, DownstreamLost, NexusError, ResultInvalid, ServerUnavailable
 from libs.common.messages.calls import Client
 from services.connector import envelope, handshake, headers
@@ -21,7 +21,7 @@ from services.connector.client import HttpClient
 from services.connector.exchange import Exchange, Request, SessionGone
 from services.connector.headers import Headers, Mirrors
 from services.connector.questions import Asked, decline
-from services.connector.session import Era, EventSink, Notice, Opened, Params
+from services.connector.session import NOTHING, Era, EventSink, Notice, Opened, Params
 
 BACKGROUND = 128
 """Messages on their way beside the calls: answers to the server's questions, cancellations."""
@@ -60,15 +60,16 @@ class HttpSession:
     def __init__(
         self,
         server: HttpServer,
-        configured: Headers,
+        own: Headers,
         on_notice: Notice,
         on_question: Asked = decline,
         bearer: Bearer | None = None,
+        rules: Sequence[HeaderRule] = (),
     ) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._server = server
         self._name = f'server "{server.name}"'
-        self._client = HttpClient(server, configured, bearer)
+        self._client = HttpClient(server, own, bearer, rules)
         self._exchange = Exchange(self._client, on_notice, on_question, self._reply)
         self._era: Era = "legacy"
         self._last = 0
@@ -108,11 +109,12 @@ class HttpSession:
         on_event: EventSink | None = None,
         on_question: Asked | None = None,
         progress: bool = True,
+        sent: Mapping[str, str] = NOTHING,
     ) -> Raw:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
         marked = progress and on_event is not None
-        request = self._request(method, params, self._era, on_question, progress=marked)
+        request = self._request(method, params, self._era, on_question, progress=marked, sent=sent)
         if on_event is not None:
             self._exchange.sinks[request.number] = on_event
         try:
@@ -122,10 +124,10 @@ class HttpSession:
             self._exchange.sinks.pop(request.number, None)
         return self._sound(result) if method == "tools/list" and self._era == "modern" else result
 
-    async def notify(self, method: str, params: Params) -> None:
+    async def notify(self, method: str, params: Params, sent: Mapping[str, str] = NOTHING) -> None:
         """Send one notification. The modern era defines none over HTTP, so there it is dropped."""
         if self._era == "legacy":
-            await self._tell(method, handshake.adapted(params, "legacy"))
+            await self._tell(method, handshake.adapted(params, "legacy"), sent)
 
     def learn(self, schemas: Mapping[str, Raw]) -> None:
         """Know the `inputSchema` of each tool: modern servers want marked arguments in headers as well."""
@@ -160,12 +162,19 @@ class HttpSession:
         return page
 
     def _request(
-        self, method: str, params: Params, era: Era, asked: Asked | None = None, *, progress: bool = False
+        self,
+        method: str,
+        params: Params,
+        era: Era,
+        asked: Asked | None = None,
+        *,
+        progress: bool = False,
+        sent: Mapping[str, str] = NOTHING,
     ) -> Request:
         self._last = number = self._last + 1
         message = envelope.request(number, method, params, progress=progress)
         routed = self._routed(method, params) if era == "modern" else {}
-        return Request(number, method, era, message, {**headers.traced(params), **routed}, asked)
+        return Request(number, method, era, message, {**headers.traced(params), **routed}, sent, asked)
 
     def _routed(self, method: str, params: Params) -> Headers:
         routed = headers.routing(handshake.MODERN, method, params)
@@ -242,13 +251,13 @@ class HttpSession:
             self._exchange.bound = {**self._exchange.bound, "mcp-protocol-version": version}
         return answer
 
-    async def _tell(self, method: str, params: Params) -> None:
-        await self._deliver(envelope.notification(method, params))
+    async def _tell(self, method: str, params: Params, sent: Mapping[str, str] = NOTHING) -> None:
+        await self._deliver(envelope.notification(method, params), sent)
 
-    async def _deliver(self, message: bytes) -> None:
+    async def _deliver(self, message: bytes, sent: Mapping[str, str]) -> None:
         try:
             async with asyncio.timeout(ASIDE):
-                await self._exchange.tell(message)
+                await self._exchange.tell(message, sent)
         except TimeoutError:
             raise DeadlineExceeded(f"{self._name} did not take a notification in time") from None
 
@@ -256,16 +265,16 @@ class HttpSession:
         if self._era == "legacy" and (self._listening is None or self._listening.done()):
             self._listening = asyncio.ensure_future(self._exchange.listen())
 
-    def _reply(self, message: bytes) -> None:
+    def _reply(self, sent: Mapping[str, str], message: bytes) -> None:
         """Post an answer to a question; a modern server asks none and has no place to send it to."""
         if self._era == "legacy":
-            self._spawn(functools.partial(self._deliver, message))
+            self._spawn(functools.partial(self._deliver, message, sent))
 
     def _abandon(self, request: Request, reason: str) -> None:
         """Tell a legacy server that nobody waits; a modern one knows it from the closed stream."""
         if request.era == "legacy" and request.method != "initialize":
             params = {"requestId": codec.raw(request.number), "reason": codec.raw(reason)}
-            self._spawn(functools.partial(self._tell, "notifications/cancelled", params))
+            self._spawn(functools.partial(self._tell, "notifications/cancelled", params, request.sent))
 
     def _spawn(self, send: Callable[[], Awaitable[None]]) -> None:
         if len(self._aside) < BACKGROUND:

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -50,6 +51,8 @@ class _Pending:
     on_event: EventSink | None
     on_question: Asked | None = None
     sending: asyncio.Future[None] | None = None
+    send: Send | None = None
+    """The way of this call's own messages, if it has one."""
 
     def settle(self, outcome: Raw | NexusError) -> None:
         if self.future.done():
@@ -99,22 +102,27 @@ class Multiplexer:
         on_question: Asked | None = None,
         progress: bool = True,
         owner: str = "",
+        send: Send | None = None,
     ) -> Raw:
         """The raw `result`, an object. `deadline` is absolute, seconds since the epoch.
 
         `owner` is whose call it is, where that is certain: who calls again may be asked for the sake of both.
-        Errors are those of `Session.call`. The server is told when nobody waits any more.
+        With `send`, what is said for its sake goes that way. Errors are those of `Session.call`.
+        The server is told when nobody waits any more.
         """
         remaining = deadline - time.time()
         self._admit(method, remaining)
         self._last = number = self._last + 1
         loop = asyncio.get_running_loop()
-        pending = self._pending[number] = _Pending(loop.create_future(), method, on_event, on_question)
+        pending = self._pending[number] = _Pending(
+            loop.create_future(), method, on_event, on_question, send=send
+        )
         self._working.begin(number, method, owner)
         timer = loop.call_later(remaining, pending.expire)
         try:
             marked = progress and on_event is not None
-            self._launch(envelope.request(number, method, params, progress=marked), pending)
+            message = envelope.request(number, method, params, progress=marked)
+            self._launch(message, pending.send, pending)
             return await pending.future
         except asyncio.CancelledError:
             self._abandon(number, pending, "the caller stopped waiting")
@@ -127,11 +135,11 @@ class Multiplexer:
             self._working.end(number)
             del self._pending[number]
 
-    async def notify(self, method: str, params: Params) -> None:
+    async def notify(self, method: str, params: Params, send: Send | None = None) -> None:
         """Send one notification; returns when the transport has taken it."""
         if self._failed:
             raise NotSent(self._failed)
-        waiting = self._send(envelope.notification(method, params))
+        waiting = (send or self._send)(envelope.notification(method, params))
         if waiting is not None:
             await waiting
 
@@ -166,8 +174,8 @@ class Multiplexer:
         if len(self._pending) >= PENDING_MAX:
             raise Overloaded(f"{PENDING_MAX} calls are in flight on this session already")
 
-    def _launch(self, message: bytes, pending: _Pending | None = None) -> None:
-        waiting = self._send(message)
+    def _launch(self, message: bytes, send: Send | None, pending: _Pending | None = None) -> None:
+        waiting = (send or self._send)(message)
         if waiting is None:
             return
         sending = asyncio.ensure_future(waiting)
@@ -190,14 +198,14 @@ class Multiplexer:
         self._working.end(number, DOUBT)
         if not self._failed and pending.method not in UNCANCELLED:
             params = {"requestId": codec.raw(number), "reason": codec.raw(reason)}
-            self._reply(envelope.notification("notifications/cancelled", params))
+            self._reply(envelope.notification("notifications/cancelled", params), pending.send)
 
-    def _reply(self, message: bytes) -> None:
+    def _reply(self, message: bytes, send: Send | None = None) -> None:
         """Send what nobody waits for, unless the server asks more than it listens."""
         if self._replies >= REPLIES_MAX:
             return
         with contextlib.suppress(NexusError):
-            self._launch(message)
+            self._launch(message, send)
 
     def _take(self, message: bytes) -> bool:
         try:
@@ -213,7 +221,7 @@ class Multiplexer:
         if parsed.id is UNSET:
             self._hear(parsed.method, message)
         else:
-            self._ask(Question(parsed.id, parsed.method, Raw(message), self._reply))
+            self._ask(parsed.id, parsed.method, message)
         return True
 
     def _settle(self, parsed: Envelope, *, text: bool) -> bool:
@@ -238,17 +246,20 @@ class Multiplexer:
         if pending is not None and pending.on_event is not None and not pending.future.done():
             pending.on_event(Raw(message))
 
-    def _ask(self, question: Question) -> None:
-        if question.method == "ping":
+    def _ask(self, number: Id, method: str, message: bytes) -> None:
+        asker = None if method == "ping" else self._asker()
+        send = None if asker is None else asker.send
+        question = Question(number, method, Raw(message), partial(self._reply, send=send))
+        if method == "ping":
             question.answer(Raw(b"{}"))
         else:
-            (self._asker() or self._on_question)(question)
+            ((asker and asker.on_question) or self._on_question)(question)
 
-    def _asker(self) -> Asked | None:
-        """Whose question it must be: nothing on these streams says it."""
+    def _asker(self) -> _Pending | None:
+        """For whose sake a question must be: nothing on these streams says it."""
         sole = self._working.sole()
         pending = None if sole is None else self._pending.get(sole)
-        return None if pending is None or pending.future.done() else pending.on_question
+        return None if pending is None or pending.future.done() else pending
 
     def _spoil(self, message: bytes) -> None:
         batch = envelope.split(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from msgspec import Raw, Struct
@@ -15,6 +16,7 @@ from services.connector.questions import Asked
 Era = Literal["modern", "legacy"]
 Params = dict[str, Raw]
 """The top-level members of `params`, their values untouched."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 Notice = Callable[[str, Raw], None]
 """Told of a notification that belongs to no call: its method and its whole raw message."""
 EventSink = Callable[[Raw], None]
@@ -61,16 +63,18 @@ class Session(Protocol):
         on_event: EventSink | None = None,
         on_question: Asked | None = None,
         progress: bool = True,
+        sent: Mapping[str, str] = NOTHING,
     ) -> Raw:
         """The raw `result` of one request. Cancelling the task tells the server to stop.
 
         `deadline` is absolute, seconds since the epoch. `client` is who asks, for servers that want to know.
         `on_event` hears what belongs to the call; with `progress` a token is minted, so that progress does.
         `on_question` hears what the server asks for its sake where that is beyond doubt, else it is refused.
+        `sent` are headers of the client's request, for the rules of servers over HTTP.
         """
         ...
 
-    async def notify(self, method: str, params: Params) -> None:
+    async def notify(self, method: str, params: Params, sent: Mapping[str, str] = NOTHING) -> None:
         """Send one notification."""
         ...
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 
 from msgspec import Raw
 from yarl import URL
 
-from libs.common.config import HttpServer
+from libs.common.config import HeaderRule, HttpServer
 from libs.common.errors import DeadlineExceeded, NexusError, NotSent, ServerUnavailable
 from libs.common.messages.calls import Client
 from services.connector import handshake, replies
@@ -17,13 +18,14 @@ from services.connector.bearer import Bearer
 from services.connector.client import HttpClient, Response
 from services.connector.events import Event, EventParser
 from services.connector.headers import Headers
-from services.connector.jsonrpc import Multiplexer
+from services.connector.jsonrpc import Multiplexer, Send
 from services.connector.listener import offered
 from services.connector.questions import Asked, decline
-from services.connector.session import LINE_MAX, Era, EventSink, Notice, Opened, Params
+from services.connector.session import LINE_MAX, NOTHING, Era, EventSink, Notice, Opened, Params
 
 TAKE = 60.0
 """Seconds for a server to take one message; the answer to it comes on the stream, in a time of its own."""
+_JSON = {"content-type": replies.JSON}
 
 
 class SseSession:
@@ -34,16 +36,17 @@ class SseSession:
     def __init__(
         self,
         server: HttpServer,
-        configured: Headers,
+        own: Headers,
         on_notice: Notice,
         on_question: Asked = decline,
         bearer: Bearer | None = None,
+        rules: Sequence[HeaderRule] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
         self._server = server
         self._name = f'server "{server.name}"'
-        self._client = HttpClient(server, configured, bearer)
+        self._client = HttpClient(server, own, bearer, rules)
         self._mux = Multiplexer(self._send, on_notice, on_question)
         self._endpoint: asyncio.Future[URL] = loop.create_future()
         self._reading: asyncio.Task[None] | None = None
@@ -78,6 +81,7 @@ class SseSession:
         on_event: EventSink | None = None,
         on_question: Asked | None = None,
         progress: bool = True,
+        sent: Mapping[str, str] = NOTHING,
     ) -> Raw:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
@@ -89,11 +93,12 @@ class SseSession:
             on_question=on_question,
             progress=progress,
             owner=client.session,
+            send=self._sender(sent),
         )
 
-    async def notify(self, method: str, params: Params) -> None:
+    async def notify(self, method: str, params: Params, sent: Mapping[str, str] = NOTHING) -> None:
         """Send one notification."""
-        await self._mux.notify(method, handshake.adapted(params, self._era))
+        await self._mux.notify(method, handshake.adapted(params, self._era), self._sender(sent))
 
     def learn(self, schemas: Mapping[str, Raw]) -> None:
         """Nothing: this transport knows no headers for arguments."""
@@ -158,16 +163,19 @@ class SseSession:
             raise self._client.explain(refused, f"endpoint at {url.origin()}")
         self._endpoint.set_result(url)
 
-    def _send(self, message: bytes) -> Awaitable[None]:
+    def _sender(self, sent: Mapping[str, str]) -> Send | None:
+        return functools.partial(self._send, sent=sent) if sent else None
+
+    def _send(self, message: bytes, sent: Mapping[str, str] = NOTHING) -> Awaitable[None]:
         if not self._endpoint.done() or self._endpoint.cancelled():
             raise NotSent(f"{self._name} has not said where to send messages to")
-        return self._post(message, self._endpoint.result())
+        return self._post(message, self._endpoint.result(), sent)
 
-    async def _post(self, message: bytes, url: URL) -> None:
+    async def _post(self, message: bytes, url: URL, sent: Mapping[str, str]) -> None:
         try:
             async with (
                 asyncio.timeout(TAKE),
-                self._client.send("POST", {"content-type": replies.JSON}, message, url) as response,
+                self._client.send("POST", _JSON, message, url, sent) as response,
             ):
                 if response.status >= 300:
                     raise replies.verdict(self._name, response.status)

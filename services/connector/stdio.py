@@ -23,7 +23,7 @@ from services.connector.framing import Overlong
 from services.connector.jsonrpc import Multiplexer
 from services.connector.process import Child
 from services.connector.questions import Asked, decline
-from services.connector.session import LINE_MAX, Era, EventSink, Notice, Opened, Params
+from services.connector.session import LINE_MAX, NOTHING, Era, EventSink, Notice, Opened, Params
 from services.connector.stderr import Stderr
 
 GARBAGE_MAX = 1000
@@ -84,6 +84,7 @@ class StdioSession:
         on_event: EventSink | None = None,
         on_question: Asked | None = None,
         progress: bool = True,
+        sent: Mapping[str, str] = NOTHING,
     ) -> Raw:
         """The raw result of one request."""
         params = handshake.adapted(params, self._era, client.capabilities)
@@ -97,7 +98,7 @@ class StdioSession:
             owner=client.session,
         )
 
-    async def notify(self, method: str, params: Params) -> None:
+    async def notify(self, method: str, params: Params, sent: Mapping[str, str] = NOTHING) -> None:
         """Send one notification."""
         await self._mux.notify(method, params if self._era == "modern" else handshake.stripped(params))
 

@@ -19,6 +19,7 @@ from services.edge.exposed import Exposed
 from services.edge.fanin import Fanin
 from services.edge.forward import Forward
 from services.edge.gateway import Catalog, Gateway
+from services.edge.headers import Headers
 from services.edge.hints import Hints
 from services.edge.introduction import Introduction
 from services.edge.metatools import MetaTools
@@ -112,5 +113,7 @@ class Aggregate:
             return await answered(ask)
         raise MethodNotFound(f"the method {ask.method[:64]!r} is not offered here")
 
-    async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
+    async def notify(
+        self, method: str, params: dict[str, Any], principal: Principal, headers: Headers
+    ) -> None:
         """Nothing here listens to notifications."""

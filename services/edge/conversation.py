@@ -146,6 +146,7 @@ class Conversation:
             on_event=Relay(outlet.event, token, level=level),
             progress=token is not None,
             trace=trace_context(message.params, exchange.headers),
+            headers=exchange.headers,
         )
 
     async def _set_level(self, message: Message, session: Session) -> Raw:
@@ -176,7 +177,7 @@ class Conversation:
         if message.method == "notifications/cancelled":
             return await self._cancel(message.params, session)
         params = forwardable(message.params)
-        return await exchange.surface.notify(message.method, params, exchange.principal)
+        return await exchange.surface.notify(message.method, params, exchange.principal, exchange.headers)
 
     async def _replied(self, message: Message, session: Session) -> None:
         """Bring an answer to the replica that asked; one to no question of ours is dropped."""

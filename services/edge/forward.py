@@ -42,6 +42,7 @@ class Forward:
             progress=ask.progress,
             worker=worker,
             trace=ask.trace,
+            headers=self._settings.carried(server, ask.headers),
             own=self._catalog.own(name, ask.principal),
         )
         return await self._request(ask, server, message)
@@ -59,6 +60,7 @@ class Forward:
             progress=ask.progress,
             worker=worker,
             trace=ask.trace,
+            headers=self._settings.carried(server, ask.headers),
         )
         return await self._request(ask, server, message)
 

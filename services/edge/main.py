@@ -181,6 +181,7 @@ def _settings(config: Config) -> Settings:
             server.client_ip.x_forwarded_for_trusted_hops,
         ),
         limited=config.limited,
+        forwarded=config.forwarded(),
         health_path=server.health.path if server.health.enabled else None,
     )
 

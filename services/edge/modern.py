@@ -98,6 +98,7 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
         on_event=relay,
         progress=token is not None,
         trace=trace_context(message.params, exchange.headers),
+        headers=exchange.headers,
     )
     try:
         return await surface.answer(ask)

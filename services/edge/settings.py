@@ -10,6 +10,8 @@ from typing import Literal
 from libs.common.policy import Policy
 from services.edge.address import NOBODY, Proxies
 from services.edge.browsers import Cors
+from services.edge.carried import carried
+from services.edge.headers import Headers
 
 MIB = 1024 * 1024
 
@@ -55,9 +57,16 @@ class Settings:
     """For a client to take the rest of its answer."""
     limited: bool = False
     """Whether limits look at where a request came from."""
+    forwarded: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Headers of clients that servers get, lower-case, by server."""
     health_path: str | None = "/health"
     ready_path: str | None = "/ready"
 
     def deadline(self, server: str = "") -> float:
         """The absolute deadline of a request that arrives now, seconds since the epoch."""
         return time.time() + self.timeouts.get(server, self.call_timeout)
+
+    def carried(self, server: str, headers: Headers) -> Headers:
+        """The part of a request's headers that goes on to `server`. Raises `InvalidRequest`."""
+        names = self.forwarded.get(server)
+        return {} if names is None else carried(names, headers)

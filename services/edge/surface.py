@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from msgspec import Raw
@@ -12,6 +12,7 @@ from libs.common.identity import Principal
 from libs.common.messages.calls import Client
 from libs.common.trace import NONE, Trace
 from services.edge.gateway import OnEvent
+from services.edge.headers import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Ask:
     on_event: OnEvent
     progress: bool = False
     trace: Trace = NONE
+    headers: Headers = field(default_factory=dict)
+    """All that came with it; what a server gets of them is `Settings.carried`."""
 
 
 class Surface(Protocol):
@@ -81,6 +84,8 @@ class Surface(Protocol):
         """The `result` of a request. Raises `NexusError`."""
         ...
 
-    async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
+    async def notify(
+        self, method: str, params: dict[str, Any], principal: Principal, headers: Headers
+    ) -> None:
         """Take a client's notification; one that means nothing here is dropped."""
         ...

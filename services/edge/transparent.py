@@ -27,6 +27,7 @@ from libs.common.naming import is_server
 from services.edge import tasks
 from services.edge.era import MODERN
 from services.edge.gateway import Catalog, Gateway
+from services.edge.headers import Headers
 from services.edge.params import Mirrored
 from services.edge.parked import Parked
 from services.edge.permitted import Listed, permitted
@@ -150,6 +151,7 @@ class Transparent:
             progress=ask.progress,
             worker=worker,
             trace=ask.trace,
+            headers=self._settings.carried(self._server, ask.headers),
             tool=self._tool(ask),
         )
         result = await self._gateway.request(message, on_event=ask.on_event)
@@ -181,13 +183,18 @@ class Transparent:
             return time.time() + self._settings.listen_ttl
         return self._settings.deadline(self._server)
 
-    async def notify(self, method: str, params: dict[str, Any], principal: Principal) -> None:
+    async def notify(
+        self, method: str, params: dict[str, Any], principal: Principal, headers: Headers
+    ) -> None:
         self._check_known(principal)
         # A request without an id is no notification: a careless server would run it, past rules and limits.
         if method in _OWN_HOP or not method.startswith(_NOTIFICATION):
             return
         deadline = self._settings.deadline(self._server)
-        await self._gateway.request(NotifyServer(self._server, method, deadline, raw(params), principal))
+        carried = self._settings.carried(self._server, headers)
+        await self._gateway.request(
+            NotifyServer(self._server, method, deadline, raw(params), principal, headers=carried)
+        )
 
     def _listing(self, principal: Principal) -> Listing | None:
         return self._catalog.listing(self._server, principal)

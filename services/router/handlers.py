@@ -155,6 +155,7 @@ class Router:
             progress=request.progress,
             trace=request.trace,
             token=request.token,
+            headers=request.headers,
         )
 
     def _permits(self, principal: Principal, server: str, tool: str = "") -> bool:
@@ -193,6 +194,7 @@ class Router:
                 principal=request.principal,
                 notify=True,
                 token=request.token,
+                headers=request.headers,
             )
         else:
             call = Call(
@@ -205,5 +207,6 @@ class Router:
                 progress=request.progress,
                 trace=request.trace,
                 token=request.token,
+                headers=request.headers,
             )
         return subject, call

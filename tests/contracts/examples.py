@@ -23,6 +23,7 @@ CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"i
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
 DEADLINE = 1800000000.25
 TRACE = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1", "b=2")
+SENT = {"x-tenant": "acme"}
 FAILURE = Failure(-31002, "nobody holds it", "unknown", 503, Raw(b'{"server":"git"}'), True, True)
 TOOL = Raw(b'{"name":"log","x-odd":[1.50]}')
 HIT = search.Hit(
@@ -48,6 +49,7 @@ CALL = calls.Call(
     notify=True,
     trace=TRACE,
     token="AbCd",
+    headers=SENT,
 )
 LISTING = catalog.Listing(
     server="git",
@@ -78,6 +80,7 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             again=True,
             token="AbCd",
             own="log",
+            headers=SENT,
         ),
     ),
     "CallServer": (
@@ -95,12 +98,20 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             tool="log",
             again=True,
             token="AbCd",
+            headers=SENT,
         ),
     ),
     "NotifyServer": (
         calls.Request,
         calls.NotifyServer(
-            "git", "notifications/roots/list_changed", DEADLINE, PARAMS, PRINCIPAL, again=True, token="AbCd"
+            "git",
+            "notifications/roots/list_changed",
+            DEADLINE,
+            PARAMS,
+            PRINCIPAL,
+            again=True,
+            token="AbCd",
+            headers=SENT,
         ),
     ),
     "ListServer": (calls.Request, calls.ListServer("git", DEADLINE, PRINCIPAL, "AbCd", again=True)),

@@ -10,6 +10,7 @@ from libs.common.config.auth import (
     TokenAuth,
     TokenExchange,
 )
+from libs.common.config.headers import ForwardHeader, HeaderRule, InsertHeader, RemoveHeader, RenameHeader
 from libs.common.config.limits import (
     OnStorageError,
     PerUser,
@@ -27,7 +28,6 @@ from libs.common.config.model import (
     Health,
     HttpServer,
     HttpTls,
-    InsertHeader,
     Keeping,
     Mcp,
     Nats,
@@ -49,6 +49,8 @@ __all__ = [
     "Delegated",
     "DownstreamCache",
     "Forward",
+    "ForwardHeader",
+    "HeaderRule",
     "Health",
     "HttpServer",
     "HttpTls",
@@ -62,6 +64,8 @@ __all__ = [
     "Rate",
     "RateLimits",
     "Rates",
+    "RemoveHeader",
+    "RenameHeader",
     "Seal",
     "Server",
     "ServerRates",

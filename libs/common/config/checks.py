@@ -9,6 +9,7 @@ from typing import Any
 from libs.common.config.access import check_access
 from libs.common.config.admission import check_admission
 from libs.common.config.grants import check_auth, check_delegated
+from libs.common.config.headers import check_rules
 from libs.common.config.report import Key, Mistake
 from libs.common.naming import RESERVED, SEPARATOR, is_server
 
@@ -27,7 +28,8 @@ def check_document(document: dict[str, Any]) -> list[Mistake]:
     """What is wrong between keys of a resolved document, however wrong its single values are."""
     server, access = _table(document, "server"), check_access(document)
     found = [*_downstreams(document), *_pinned(document), *_servers(document), *_paths(document)]
-    return [*found, *check_admission(server), *access]
+    rules = check_rules(("mcp", "headers"), _table(document, "mcp").get("headers"))
+    return [*found, *check_admission(server), *access, *rules]
 
 
 def sound_servers(document: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +88,7 @@ def _servers(document: dict[str, Any]) -> Iterator[Mistake]:
         yield from _sharing(key, server)
         yield from _tls((*key, "tls"), _table(server, "tls"))
         yield from check_auth((*key, "auth"), _table(server, "auth"))
+        yield from check_rules((*key, "headers"), server.get("headers"))
         yield from check_delegated(key, server, oauth="oauth" in _table(document, "server"))
 
 

@@ -74,5 +74,7 @@ def _filled(pattern: tuple[str, ...], key: Key) -> Key:
 
 
 def _other_kind(key: Key, document: dict[str, Any]) -> str:
+    if key[-3:-2] == ("headers",):
+        return "it belongs to a header rule of another kind"
     stdio = found_at(document, (*key[:-1], "cmd")) is not None
     return "it belongs to a server with `url`" if stdio else "it belongs to a server with `cmd`"

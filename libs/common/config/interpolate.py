@@ -13,6 +13,7 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.]+)\s*\}\}")
 DEFERRED = tuple(
     tuple(pattern.split("."))
     for pattern in (
+        "mcp.headers.*.default",
         "mcp.headers.*.value",
         "mcp.servers.*.url",
         "mcp.servers.*.message_url",
@@ -21,6 +22,7 @@ DEFERRED = tuple(
         "mcp.servers.*.cwd",
         "mcp.servers.*.stderr.file",
         "mcp.servers.*.auth.*",
+        "mcp.servers.*.headers.*.default",
         "mcp.servers.*.headers.*.value",
         "mcp.servers.*.tls.*",
     )

@@ -17,6 +17,7 @@ from pydantic import (
 from libs.common.config.access import Access, rules_of
 from libs.common.config.auth import KINDS, Auth, Delegated
 from libs.common.config.browsers import Cors, Csrf
+from libs.common.config.headers import RULE_TAGS, HeaderRule, forwarded
 from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
 from libs.common.config.limits import RateLimits, ServerRates
 from libs.common.config.table import Table
@@ -28,8 +29,6 @@ from libs.common.config.values import (
     Duration,
     FilePath,
     Flag,
-    HeaderName,
-    HeaderValue,
     HostName,
     HttpUrl,
     Instances,
@@ -88,14 +87,6 @@ class Server(Table):
     trusted_proxies: tuple[Network, ...] = ()
     rate_limits: RateLimits | None = None
     """Without it the limits of servers hold, each router counting its share of them."""
-
-
-class InsertHeader(Table):
-    """A header that every request to a downstream carries."""
-
-    rule: Literal["insert"]
-    name: HeaderName
-    value: HeaderValue
 
 
 class HttpTls(Table):
@@ -172,7 +163,7 @@ class HttpServer(Downstream):
     message_url: HttpUrl | None = None
     auth: Auth | None = None
     tls: HttpTls = HttpTls()
-    headers: tuple[InsertHeader, ...] = ()
+    headers: tuple[HeaderRule, ...] = ()
 
     @property
     def keeping(self) -> Keeping:
@@ -186,7 +177,7 @@ def _kind(value: Any) -> str:
 
 STDIO, HTTP = "<stdio>", "<http>"
 """Tags of the two kinds; pydantic puts them into the place of a mistake, where `findings` takes them out."""
-TAGS = (STDIO, HTTP, *KINDS)
+TAGS = (STDIO, HTTP, *KINDS, *RULE_TAGS)
 
 AnyServer = Annotated[
     Annotated[StdioServer, Tag(STDIO)] | Annotated[HttpServer, Tag(HTTP)],
@@ -211,7 +202,7 @@ class Mcp(Table):
     pinned: tuple[str, ...] = ()
     call_timeout: Timeout = 60.0
     relist_interval: Duration = 300.0
-    headers: tuple[InsertHeader, ...] = ()
+    headers: tuple[HeaderRule, ...] = ()
     downstream_cache: DownstreamCache = DownstreamCache()
     servers: dict[str, AnyServer] = Field(default_factory=dict)
 
@@ -260,3 +251,10 @@ class Config(Table):
     def delegated(self) -> frozenset[str]:
         """The servers that get tokens of callers, as they are or exchanged."""
         return frozenset(name for name, each in self.mcp.servers.items() if each.keeping == "per-token")
+
+    def forwarded(self) -> dict[str, frozenset[str]]:
+        """The headers of clients that rules send on, lower-case, of servers that get any."""
+        common = forwarded(self.mcp.headers)
+        http = {name: each for name, each in self.mcp.servers.items() if isinstance(each, HttpServer)}
+        names = {name: common | forwarded(each.headers) for name, each in http.items()}
+        return {name: each for name, each in names.items() if each}

@@ -17,11 +17,13 @@ FOUND_MAX = 80
 SECRET = tuple(
     tuple(pattern.split("."))
     for pattern in (
+        "mcp.headers.*.default",
         "mcp.headers.*.value",
         "mcp.servers.*.env.*",
         "mcp.servers.*.auth.token",
         "mcp.servers.*.auth.client_secret",
         "mcp.servers.*.auth.private_key",
+        "mcp.servers.*.headers.*.default",
         "mcp.servers.*.headers.*.value",
         "nats.url",
         "seal.keys.*",

@@ -52,6 +52,8 @@ class ExecuteTool(Struct, frozen=True, omit_defaults=True, tag="execute", tag_fi
     """The caller's own, sealed for this server, where the server gets it."""
     own: str = ""
     """What the server calls the tool, where each caller has a list of its own."""
+    headers: dict[str, str] = {}
+    """Of the client's request: what rules for the server send on, lower-case."""
 
 
 class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
@@ -70,6 +72,7 @@ class CallServer(Struct, frozen=True, omit_defaults=True, tag="call", tag_field=
     """The tool of a `tools/call`, by the server's own name: what rules and limits are about."""
     again: bool = False
     token: str = ""
+    headers: dict[str, str] = {}
 
 
 class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_field="t"):
@@ -82,6 +85,7 @@ class NotifyServer(Struct, frozen=True, omit_defaults=True, tag="notify", tag_fi
     principal: Principal = ANONYMOUS
     again: bool = False
     token: str = ""
+    headers: dict[str, str] = {}
 
 
 class ListServer(Struct, frozen=True, omit_defaults=True, tag="list", tag_field="t"):
@@ -152,6 +156,7 @@ class Call(Struct, frozen=True, omit_defaults=True, tag="call", tag_field="t"):
     notify: bool = False
     trace: Trace = NONE
     token: str = ""
+    headers: dict[str, str] = {}
 
 
 Order = Call | ListServer | HoldCall

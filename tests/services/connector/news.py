@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from libs.common.errors import DownstreamError
 from libs.common.messages.calls import Client
 from services.connector.bulletin import Bulletin
 from services.connector.questions import Asked
-from services.connector.session import EventSink, Params
+from services.connector.session import NOTHING, EventSink, Params
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 
@@ -117,6 +117,7 @@ class Server:
         on_event: EventSink | None = None,
         on_question: Asked | None = None,
         progress: bool = True,
+        sent: Mapping[str, str] = NOTHING,
     ) -> Raw:
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)

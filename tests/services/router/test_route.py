@@ -81,6 +81,18 @@ def test_the_trace_of_a_request_goes_on_with_its_call(router: Router) -> None:
         assert call.trace == TRACE
 
 
+def test_headers_of_the_client_go_along(router: Router) -> None:
+    sent = {"x-tenant": "acme"}
+    for request in (
+        ExecuteTool("git__log", soon(), headers=sent),
+        CallServer("git", "x", soon(), headers=sent),
+        NotifyServer("git", "notifications/x", soon(), headers=sent),
+    ):
+        _, call = router.route(request)
+        assert isinstance(call, Call)
+        assert call.headers == sent
+
+
 def test_a_tool_goes_to_the_connectors_of_its_server_under_its_own_name(router: Router) -> None:
     request = ExecuteTool("git__log", soon(), PARAMS, ANN, IDE, progress=True)
     wanted = Call("git", "tools/call", request.deadline, PARAMS, "log", ANN, IDE, progress=True)

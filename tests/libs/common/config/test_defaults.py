@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from libs.common.config import Address, HttpServer, StderrFile, StdioServer, TokenAuth
+from libs.common.config import Address, HttpServer, InsertHeader, StderrFile, StdioServer, TokenAuth
 from tests.libs.common.config.conftest import TIME, Read
 
 SMALLEST = TIME + '[mcp.servers.api]\nurl = "https://api.example/mcp"\n'
@@ -163,6 +163,7 @@ def test_every_key_of_a_remote_server_is_taken_over(read: Read) -> None:
     assert far.message_url == "http://example.com/messages"
     assert isinstance(far.auth, TokenAuth)
     assert far.auth.token.get_secret_value() == "t"
+    assert isinstance(far.headers[0], InsertHeader)
     assert (far.headers[0].name, far.headers[0].value.get_secret_value()) == ("X-One", "b")
     assert (far.tls.verify_certs, far.tls.accept_invalid_hostnames) == (False, True)
     assert (far.sharing, far.max_sessions) == ("per-session", 8)

@@ -112,8 +112,8 @@ HTTP = [
     ),
     (f"{URL}tls.ca_bundle = 1", "tls.ca_bundle: found 1, expected text: the path of a file or folder"),
     (
-        f'{URL}headers = [{{ rule = "remove", name = "a", value = "b" }}]',
-        'headers[0].rule: found "remove", expected',
+        f'{URL}headers = [{{ rule = "replace", name = "a", value = "b" }}]',
+        'headers[0].rule: expected "insert" or "forward"',
     ),
     (
         f'{URL}headers = [{{ rule = "insert", name = "a b", value = "b" }}]',

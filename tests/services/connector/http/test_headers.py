@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from libs.common import codec
-from libs.common.config import InsertHeader
+from libs.common.config import ForwardHeader, HeaderRule, InsertHeader, RemoveHeader, RenameHeader
 from services.connector import headers
 
 
@@ -23,13 +23,38 @@ def marked(name: Any, kind: Any = "string") -> dict[str, Any]:
     return {"type": kind, "x-mcp-header": name}
 
 
-def test_a_later_rule_beats_an_earlier_one_and_the_token() -> None:
-    rules = [rule("X-A", "1"), rule("Authorization", "Basic x"), rule("x-a", "2")]
-    assert headers.configured(SecretStr("t"), rules) == {"authorization": "Basic x", "x-a": "2"}
+def laid(*rules: HeaderRule, **sent: str) -> headers.Headers:
+    return headers.Laid({"user-agent": "nexus/1"}, rules).of(sent)
 
 
-def test_the_token_is_sent_as_a_bearer() -> None:
-    assert headers.configured(SecretStr("t"), []) == {"authorization": "Bearer t"}
+def test_a_later_rule_beats_an_earlier_one_and_what_is_ours() -> None:
+    rules = [rule("X-A", "1"), rule("User-Agent", "x"), rule("x-a", "2")]
+    assert laid(*rules) == {"user-agent": "x", "x-a": "2"}
+
+
+def test_a_header_is_sent_on_over_an_earlier_one_only_if_there_is_one() -> None:
+    who = ForwardHeader(rule="forward", name="Who", rename="X-Who")
+    rules: list[HeaderRule] = [rule("X-Who", "gateway"), who]
+    assert laid(*rules)["x-who"] == "gateway"
+    assert laid(*rules, who="ann") == {"user-agent": "nexus/1", "x-who": "ann"}
+
+
+def test_a_header_that_no_rule_names_is_not_sent_on() -> None:
+    assert laid(rule("X-A", "1"), stray="x") == {"user-agent": "nexus/1", "x-a": "1"}
+
+
+def test_a_default_stands_for_what_the_client_did_not_send() -> None:
+    tenant = ForwardHeader(rule="forward", name="Tenant", default=SecretStr("none"))
+    assert laid(tenant)["tenant"] == "none"
+    assert laid(tenant, tenant="")["tenant"] == ""
+
+
+def test_removing_and_renaming_see_only_what_came_before() -> None:
+    away, other = RemoveHeader(rule="remove", name="X-A"), RenameHeader(rule="rename", name="X-A", to="X-B")
+    assert laid(rule("x-a", "1"), away, rule("X-C", "3")) == {"user-agent": "nexus/1", "x-c": "3"}
+    assert laid(away, rule("X-A", "1"))["x-a"] == "1"
+    assert laid(rule("X-B", "2"), rule("X-A", "1"), other) == {"user-agent": "nexus/1", "x-b": "1"}
+    assert laid(rule("X-B", "2"), other, rule("X-A", "1"))["x-b"] == "2"
 
 
 @pytest.mark.parametrize("value", ["", "plain", "a b", "file:///x?y=1", "=?base64?no"])
