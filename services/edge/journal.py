@@ -133,6 +133,7 @@ class Journals:
         self._open: dict[str, Journal] = {}
         self._dirty: dict[str, Journal] = {}
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._declared = False
         self._writer: asyncio.Task[None] | None = None
 
@@ -181,6 +182,8 @@ class Journals:
             journal.asked = time.monotonic()
             if leave and journal.on_leave is not None:
                 journal.on_leave()
+        if not self._declared:
+            await self._declare()
         await self._write()
         return journal is not None
 
@@ -206,10 +209,12 @@ class Journals:
             log.warning("streams cannot be kept for clients that come back", error=str(error))
 
     async def _write(self) -> None:
-        dirty, self._dirty = self._dirty, {}
-        for journal in dirty.values():
-            for kept in journal.take(self._bus.max_payload - ROOM):
-                await self._publish(journal.stream, kept)
+        """On return all that was said before is with the broker, whoever has written it."""
+        async with self._writing:
+            dirty, self._dirty = self._dirty, {}
+            for journal in dirty.values():
+                for kept in journal.take(self._bus.max_payload - ROOM):
+                    await self._publish(journal.stream, kept)
 
     async def _publish(self, stream: str, kept: Kept) -> None:
         try:

@@ -31,6 +31,8 @@ ASK_EVERY = 1.0
 ANSWER_WITHIN = 1.0
 MISSES_MAX = 3
 """Questions in a row without an answer after which the holder counts as dead."""
+STORING = 0.1
+"""Seconds a message may take into its stream: the broker tells subscribers of it before it can be read."""
 WAITING_MAX = 1000
 """Writes that wait to be read; a stream that is faster is broken off, and can be taken up again."""
 
@@ -93,8 +95,11 @@ class Replay:
     async def _begin(self) -> None:
         goes_on = await self._ask()
         stored = await self._stored()
-        if not stored and goes_on is False:
-            raise InvalidRequest("the stream of this Last-Event-ID is not kept any more")
+        if goes_on is False and not (stored or self._heard):
+            await asyncio.sleep(STORING)
+            stored = await self._stored()
+            if not (stored or self._heard):
+                raise InvalidRequest("the stream of this Last-Event-ID is not kept any more")
         self._heard.extendleft(reversed(stored))
 
     async def __aexit__(
