@@ -14,7 +14,7 @@ from libs.common.identity import Principal
 from libs.common.seal import Keyring
 from services.edge.completion import Completion
 from services.edge.cursors import Cursors
-from services.edge.era import MODERN
+from services.edge.era import LISTEN, MODERN
 from services.edge.exposed import Exposed
 from services.edge.fanin import Fanin
 from services.edge.forward import Forward
@@ -75,9 +75,7 @@ class Aggregate:
             "prompts/get": prompts.get,
             "resources/read": resources.read,
             "completion/complete": Completion(prompts, resources, offers, forward).complete,
-            "subscriptions/listen": Fanin(
-                gateway, catalog, settings, changing, resources, offers, closing
-            ).listen,
+            LISTEN: Fanin(gateway, catalog, settings, changing, resources, offers, closing).listen,
         }
 
     @property

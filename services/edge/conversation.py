@@ -12,12 +12,12 @@ from libs.common.codec import raw
 from libs.common.errors import NULL, InvalidParams, MethodNotFound
 from libs.common.messages.calls import ClientReply
 from services.edge.envelope import LEVELS, LOG_LEVEL, forwardable, progress_token, trace_context
-from services.edge.era import negotiate
+from services.edge.era import LISTEN, negotiate
 from services.edge.exchange import Exchange
 from services.edge.flights import Cancelled, Flights
 from services.edge.gateway import Catalog, Gateway
 from services.edge.message import Message
-from services.edge.modern import DISCOVER, LISTEN
+from services.edge.modern import DISCOVER
 from services.edge.progress import Relay
 from services.edge.questions import Questions, Reply, addressed
 from services.edge.respond import legacy_status, result_bytes

@@ -10,10 +10,8 @@ from libs.common.identity import Principal
 from libs.common.messages.calls import CallServer, ClientReply, HoldCall, Request
 from libs.common.messages.streams import MessagePosted
 from libs.common.networks import network
+from services.edge.era import LISTEN
 from services.edge.gateway import Gateway, OnEvent
-
-LISTEN = "subscriptions/listen"
-"""Lasts as long as the client likes, and costs next to nothing meanwhile: it is not counted."""
 
 
 class Crowded:

@@ -20,6 +20,9 @@ RESUMING: Final = LEGACY[LEGACY.index("2025-03-26") :]
 PRIMED: Final = LEGACY[LEGACY.index("2025-11-25") :]
 """Revisions whose clients know events without data: an id to come back with before anything was said."""
 
+LISTEN: Final = "subscriptions/listen"
+"""How a modern server is asked for its news; sessions have a GET stream instead."""
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 

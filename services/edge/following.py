@@ -16,6 +16,7 @@ from msgspec import Raw
 from libs.common.codec import UNREADABLE, decode, members, raw
 from libs.common.errors import NexusError
 from libs.common.messages.calls import EMPTY, CallServer
+from services.edge.era import LISTEN
 from services.edge.gateway import Gateway
 from services.edge.resources import Place
 from services.edge.respond import notice_bytes
@@ -26,7 +27,6 @@ from services.edge.surface import Ask
 
 log = structlog.get_logger("edge")
 
-LISTEN = "subscriptions/listen"
 UPDATED = "notifications/resources/updated"
 AGAIN = 0.5
 AGAIN_MAX = 15.0

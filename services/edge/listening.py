@@ -12,12 +12,11 @@ from msgspec import Raw
 
 from libs.common.errors import BusUnavailable, InvalidRequest, MethodNotAllowed, Overloaded
 from services.edge.body import ClientGone
-from services.edge.era import PRIMED, RESUMING
+from services.edge.era import LISTEN, PRIMED, RESUMING
 from services.edge.exchange import Exchange
 from services.edge.gateway import Catalog, OnEvent
 from services.edge.journal import Journal, Journals
 from services.edge.message import Message
-from services.edge.modern import LISTEN
 from services.edge.replay import Place
 from services.edge.sessions import Session
 from services.edge.standing import STREAMS_MAX, Hint, Standing

@@ -21,7 +21,7 @@ from libs.common.messages.calls import Client
 from services.edge import tasks
 from services.edge.codes import modern_answer
 from services.edge.envelope import forwardable, log_level, progress_token, trace_context
-from services.edge.era import MODERN
+from services.edge.era import LISTEN, MODERN
 from services.edge.exchange import Exchange
 from services.edge.inbound import (
     ERROR_CODE_HTTP_STATUS,
@@ -40,7 +40,6 @@ from services.edge.surface import Ask, Description
 
 VERSION = "mcp-protocol-version"
 DISCOVER = "server/discover"
-LISTEN = "subscriptions/listen"
 _LEGACY_ONLY = frozenset({"initialize", "ping"})
 
 

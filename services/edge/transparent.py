@@ -25,7 +25,7 @@ from libs.common.messages.calls import CallServer, NotifyServer
 from libs.common.messages.catalog import Listing
 from libs.common.naming import is_server
 from services.edge import tasks
-from services.edge.era import MODERN
+from services.edge.era import LISTEN, MODERN
 from services.edge.gateway import Catalog, Gateway
 from services.edge.headers import Headers
 from services.edge.params import Mirrored
@@ -38,7 +38,6 @@ from services.edge.tasks import Tickets
 _CARRIED = ("tools", "prompts", "resources", "completions", "logging")
 _UNSHARED = frozenset({"logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
 """They would change, for everybody, the one session that all clients of a server share."""
-LISTEN = "subscriptions/listen"
 NAME_SHOWN = 64
 """Characters of an unknown server's name that are repeated to who asked for it."""
 _NOTIFICATION = "notifications/"
