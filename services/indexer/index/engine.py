@@ -1,7 +1,8 @@
 """The index itself: tools come and go by server, queries find them.
 
 Nothing is ever rebuilt: a server's tools are entered into and taken out of the inverted lists. Whoever asks
-is given only what `visible` admits, and words that only hidden tools know count as unknown.
+is given only what `visible` admits, and words that only hidden tools know count as unknown. What follows a
+`#` in the name of a server tells its lists apart and is no part of the name.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from services.indexer.index import tokens
-from services.indexer.index.fields import CEILING, Document, weigh
+from services.indexer.index.fields import CEILING, Document, plain, weigh
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.query import Query, Reader, Term
 from services.indexer.index.scoring import Ranking, Weighted
+from services.indexer.index.spread import DEPTH, spread
 from services.indexer.index.store import Store
 
 FORM = 0.4
@@ -69,15 +71,24 @@ class Index:
         for doc in self._servers.pop(server, ()):
             self._store.leave(doc)
 
-    def search(self, text: str, *, limit: int, visible: Visible | None = None) -> list[Match]:
-        """The best `limit` tools, best first, equals by name; a tool named outright leads."""
+    def search(
+        self, text: str, *, limit: int, server: str | None = None, visible: Visible | None = None
+    ) -> list[Match]:
+        """The best `limit` tools, best first, equals by name; a tool named outright leads.
+
+        Only tools of `server`, if one is given. If none is, other servers have a share of the first places
+        (`spread`), so that there a score may be a little higher than the one before it.
+        """
         limit = min(limit, len(self))
         if limit <= 0:
             return []
-        admit = self._admit(visible)
+        admit = self._admit(visible, server)
         query = self._reader(admit).read(text)
-        found = Ranking(limit, admit, self._cover(query)).best(self._lists(query))
+        depth = limit if server else max(limit, DEPTH)
+        found = Ranking(depth, admit, self._cover(query)).best(self._lists(query))
         found.sort(key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
+        if server is None:
+            found = spread(found, [self._crowd(doc, query) for _, doc in found[:DEPTH]])
         most = self._attainable(query)
         scores = dict.fromkeys(self._pinned(text, admit), 1.0)
         for score, doc in found:
@@ -94,8 +105,10 @@ class Index:
         shown = (exposed for _, exposed, doc in close if admit(doc))
         return list(islice(shown, max(limit, 0)))
 
-    def _admit(self, visible: Visible | None) -> Admit:
+    def _admit(self, visible: Visible | None, server: str | None = None) -> Admit:
         """Whether a document may be shown, asked once a document and query."""
+        if server is not None:
+            return self._admit(_within(server, visible))
         if visible is None:
             return lambda doc: True
         seen: dict[int, bool] = {}
@@ -154,6 +167,12 @@ class Index:
 
         return cover
 
+    def _crowd(self, doc: int, query: Query) -> str | None:
+        """The server that `doc` counts for; none if the query names it, which only its operator chose."""
+        server = plain(self._store.tools[doc].server)
+        asked = {term.stem for term in query.terms}
+        return None if asked.issuperset(map(tokens.stem, tokens.flat(server))) else server
+
     def _attainable(self, query: Query) -> float:
         """What a tool that is all about the query would score."""
         rare = sum(self._store.rarity(stem) for stem in {term.stem for term in query.terms})
@@ -173,3 +192,8 @@ class Index:
     def _holds(self, term: Term, doc: int) -> bool:
         posting = self._store.stems.get(term.stem)
         return posting is not None and posting.get(doc) > 0
+
+
+def _within(server: str, visible: Visible | None) -> Visible:
+    """Narrows `visible` to the tools of one server."""
+    return lambda key, tool: plain(key) == server and (visible is None or visible(key, tool))

@@ -26,7 +26,10 @@ CEILING = SATURATION + 1
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A tool as it is searched: `name` is the exposed `server__tool`."""
+    """A tool as it is searched: `name` is the exposed `server__tool`.
+
+    What follows a `#` in `server` tells its lists apart and is not searched.
+    """
 
     name: str
     server: str
@@ -82,14 +85,19 @@ def weigh(document: Document) -> Entry:
     return entry
 
 
+def plain(server: str) -> str:
+    """The name of a server without what tells several lists of it apart."""
+    return server.partition("#")[0]
+
+
 def _fields(document: Document) -> Iterator[tuple[Field, list[str]]]:
     yield NAME, _whole(document.tool)
-    yield SERVER, _whole(document.server)
+    yield SERVER, _whole(plain(document.server))
     yield TITLE, tokens.flat(document.title[:NAME_MAX])
     first, *rest = _SENTENCE.split(document.description[:DESCRIPTION_MAX])
     yield FIRST, tokens.flat(first)
-    plain = [text for text in rest if not _WARNING.search(text)]
-    yield OTHER, tokens.flat(" \n ".join(plain))
+    usual = [text for text in rest if not _WARNING.search(text)]
+    yield OTHER, tokens.flat(" \n ".join(usual))
     yield WARNING, tokens.flat(" \n ".join(text for text in rest if _WARNING.search(text)))
     known = document.parameters[:PARAMETERS_MAX]
     yield ARGUMENT, tokens.flat(" ".join(name[:NAME_MAX] for name, _ in known))
