@@ -41,15 +41,23 @@ async def abandon(connection: Nats) -> None:
         await connection.close()
 
 
+def addresses(url: str) -> list[str]:
+    """The servers that a comma-separated URL names: any of them leads to the whole cluster."""
+    return [each for part in url.split(",") if (each := part.strip())]
+
+
 class Bus:
     """A role's connection; every answer to it arrives on one private inbox.
+
+    `replicas` is how many servers of a cluster keep each bucket and stream.
 
     `connected` tells the truth of this moment: while it is false, publishing would only buffer, so callers
     that promise `executed: no` ask it first.
     """
 
-    def __init__(self, url: str, role: str, *, name: str = "") -> None:
+    def __init__(self, url: str, role: str, *, name: str = "", replicas: int = 1) -> None:
         self.role = role
+        self.replicas = replicas
         self.client = secrets.token_hex(6)
         self.inbox = subjects.inbox(role, self.client)
         self.answers: dict[str, Answer] = {}
@@ -75,7 +83,7 @@ class Bus:
     async def connect(self) -> None:
         """Connect, waiting for the broker as long as it takes, and say so while waiting."""
         await self.nats.connect(
-            self._url,
+            addresses(self._url),
             name=self._name,
             inbox_prefix=f"_INBOX_{self.role}",
             max_reconnect_attempts=-1,

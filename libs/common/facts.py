@@ -20,7 +20,7 @@ from nats.js.errors import APIError
 from pydantic import BaseModel, ConfigDict, Field
 
 from libs.common import subjects
-from libs.common.bus import RECONNECT_WAIT, abandon
+from libs.common.bus import RECONNECT_WAIT, abandon, addresses
 from libs.common.cancel import cancellable
 from libs.common.errors import BusUnavailable, ResultTooLarge
 
@@ -37,9 +37,15 @@ RETRY = 1.0
 """Seconds until a handler that raised gets the fact again."""
 
 
-def stream() -> JStream:
+def stream(replicas: int = 1) -> JStream:
     """The stream of facts. FastStream marks one that it has made, so each connection needs its own."""
-    return JStream(subjects.FACT_STREAM, subjects=[subjects.FACTS], max_age=KEPT, max_bytes=MAX_BYTES)
+    return JStream(
+        subjects.FACT_STREAM,
+        subjects=[subjects.FACTS],
+        max_age=KEPT,
+        max_bytes=MAX_BYTES,
+        num_replicas=replicas,
+    )
 
 
 STREAM = stream()
@@ -103,9 +109,9 @@ F = TypeVar("F", bound=Fact)
 class Facts:
     """A role's own connection to the stream of facts. An async context manager."""
 
-    def __init__(self, url: str, role: str) -> None:
+    def __init__(self, url: str, role: str, *, replicas: int = 1) -> None:
         self.broker = NatsBroker(
-            url,
+            addresses(url),
             name=f"nexus-{role}-facts",
             inbox_prefix=f"_INBOX_{role}",
             max_reconnect_attempts=-1,
@@ -114,7 +120,7 @@ class Facts:
             apply_types=True,
         )
         self._role = role
-        self._stream = stream()
+        self._stream = stream(replicas)
         for fact in FACTS:
             self.broker.publisher(fact.subject, stream=self._stream, schema=fact)
 

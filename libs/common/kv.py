@@ -11,14 +11,16 @@ from typing import Generic, TypeVar
 import structlog
 from msgspec.json import Decoder
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import APIError, BucketNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import APIError, BadRequestError, BucketNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.cancel import cancellable
 from libs.common.codec import UNREADABLE
+from libs.common.declare import OTHERWISE, keep_replicas
 from libs.common.errors import BusUnavailable
 
 log = structlog.get_logger("kv")
@@ -37,7 +39,7 @@ class Spec:
     storage: StorageType
     ttl: float = 0
 
-    def config(self) -> KeyValueConfig:
+    def config(self, replicas: int) -> KeyValueConfig:
         marker = 1.0 if self.ttl else None
         return KeyValueConfig(
             bucket=self.name,
@@ -45,6 +47,7 @@ class Spec:
             ttl=self.ttl or None,
             direct=True,
             limit_marker_ttl=marker,
+            replicas=replicas,
         )
 
 
@@ -116,12 +119,21 @@ class Bucket:
         js = self._bus.jetstream()
         try:
             if self._owner:
-                return await cancellable(js.create_key_value(self.spec.config()))
+                return await self._make(js)
             return await cancellable(js.key_value(self.spec.name))
         except (BucketNotFoundError, NatsError, APIError, TimeoutError) as error:
             log.debug("bucket not there yet", bucket=self.spec.name, error=str(error))
             await asyncio.sleep(RETRY)
             return None
+
+    async def _make(self, js: JetStreamContext) -> KeyValue:
+        try:
+            return await cancellable(js.create_key_value(self.spec.config(self._bus.replicas)))
+        except BadRequestError as error:
+            if error.err_code != OTHERWISE:
+                raise
+        await keep_replicas(self._bus, f"KV_{self.spec.name}")
+        return await cancellable(js.key_value(self.spec.name))
 
 
 class _translated:  # noqa: N801 - reads as a statement where it is used

@@ -21,7 +21,7 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 from libs.common import log as logs
-from libs.common.bus import Bus
+from libs.common.bus import Bus, addresses
 from libs.common.config import Config, load
 from libs.common.kv import Snapshot
 
@@ -89,7 +89,7 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
     hide_secrets(config)
     url = options.nats or config.nats.url.get_secret_value()
     hide_password(url)
-    bus = Bus(url, role)
+    bus = Bus(url, role, replicas=config.nats.replicas)
     try:
         if await _unless(stop, bus.connect()):
             await _live(Context(role, worker_id(role), config, bus, options, url), build, stop)
@@ -147,11 +147,12 @@ def hide_secrets(value: object) -> None:
 
 def hide_password(url: str) -> None:
     """Keep the password in a URL out of the logs, also where it is quoted without the rest."""
-    logs.hide(url)
-    with suppress(ValueError):
-        password = urlsplit(url).password or ""
-        logs.hide(password)
-        logs.hide(unquote(password))
+    for each in addresses(url):
+        logs.hide(each)
+        with suppress(ValueError):
+            password = urlsplit(each).password or ""
+            logs.hide(password)
+            logs.hide(unquote(password))
 
 
 async def _pulse(bus: Bus) -> None:

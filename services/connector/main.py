@@ -59,7 +59,10 @@ async def build(context: Context) -> AsyncIterator[None]:
         bus, context.worker, decoder(Order), answering.handle, stands=stands
     )
     await calls.start()
-    async with Facts(context.nats_url, context.role) as facts, snapshots(owners, *grants):
+    async with (
+        Facts(context.nats_url, context.role, replicas=bus.replicas) as facts,
+        snapshots(owners, *grants),
+    ):
         connect = connector(config, vault)
         parts = Parts(pool, calls, facts, connect, config.mcp.relist_interval)
         delegate(pool, config, connect)

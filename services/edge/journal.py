@@ -21,8 +21,8 @@ from nats.js.errors import APIError
 
 from libs.common import subjects
 from libs.common.bus import Bus
-from libs.common.cancel import cancellable
 from libs.common.codec import encode
+from libs.common.declare import declare_stream
 from libs.common.errors import BusUnavailable
 from libs.common.messages.streams import Kept
 from services.edge.replay import STANDS, Place, Replay
@@ -203,7 +203,7 @@ class Journals:
 
     async def _declare(self) -> None:
         try:
-            await cancellable(self._bus.jetstream().add_stream(CONFIG))
+            await declare_stream(self._bus, CONFIG)
             self._declared = True
         except (NatsError, APIError, TimeoutError) as error:
             log.warning("streams cannot be kept for clients that come back", error=str(error))

@@ -28,7 +28,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     bucket = Bucket(bus, subjects.CATALOG, owner=True)
     listings: Snapshot[Listing] = Snapshot(bucket, decoder(Listing))
     listings.listen(catalog.update)
-    facts = Facts(context.nats_url, context.role)
+    facts = Facts(context.nats_url, context.role, replicas=bus.replicas)
     facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured).on_listed)
     searches = handlers.Searches(bus, catalog, context.config.policy())
     async with snapshots(listings), facts:

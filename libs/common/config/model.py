@@ -208,9 +208,11 @@ class Mcp(Table):
 
 
 class Nats(Table):
-    """The bus. The URL may carry a user and a password."""
+    """The bus. The URL may carry a user and a password, and name several servers of a cluster."""
 
     url: BusUrl = SecretStr("nats://127.0.0.1:4222")
+    replicas: Literal[1, 3, 5] = 1
+    """Servers of the cluster that keep each bucket and stream."""
 
 
 class Seal(Table):

@@ -108,9 +108,12 @@ def _url(text: str, info: ValidationInfo) -> str:
 
 
 def _bus(secret: SecretStr) -> SecretStr:
-    url = _split(secret.get_secret_value())
-    if url is None or url.scheme not in ("nats", "tls", "ws", "wss"):
-        raise expected('the URL of a NATS server, such as "nats://127.0.0.1:4222"')
+    for each in secret.get_secret_value().split(","):
+        url = _split(each.strip())
+        if url is None or url.scheme not in ("nats", "tls", "ws", "wss"):
+            raise expected(
+                'the URL of a NATS server, such as "nats://127.0.0.1:4222", or several with commas'
+            )
     return secret
 
 
