@@ -1,0 +1,73 @@
+"""Prometheus text, format 0.0.4: one HELP and TYPE for each family, whoever it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+
+from libs.common.meters.cells import Family, Level, Series, Spread, Sum
+from libs.common.meters.registry import FAMILIES
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+AnyFamily = Family[Sum] | Family[Level] | Family[Spread]
+Part = tuple[Mapping[str, str], Iterable[Series]]
+"""Labels of whoever said it, and what it said."""
+
+
+def render(name: str, parts: Iterable[Part]) -> str:
+    """One family. Empty for a name that is not ours, without what does not fit its labels and buckets."""
+    family = FAMILIES.get(name)
+    if family is None:
+        return ""
+    lines = [line for source, series in parts for line in _lines(family, _labels(source), series)]
+    if not lines:
+        return ""
+    head = f"# HELP {family.exposed} {_plain(family.about)}\n# TYPE {family.exposed} {family.kind}\n"
+    return head + "".join(lines)
+
+
+def _lines(family: AnyFamily, source: str, told: Iterable[Series]) -> Iterator[str]:
+    names = [each.replace(".", "_") for each in family.labels]
+    counts = len(family.bounds) + 1 if family.bounds else 0
+    for series in told:
+        if len(series.labels) != len(names) or len(series.counts) != counts:
+            continue
+        labels = _joined(source, _labels(dict(zip(names, series.labels, strict=True))))
+        if counts:
+            yield from _buckets(family, labels, series)
+        else:
+            yield f"{family.exposed}{_braced(labels)} {_number(series.value)}\n"
+
+
+def _buckets(family: AnyFamily, labels: str, series: Series) -> Iterator[str]:
+    name, before = family.exposed, f"{labels}," if labels else ""
+    totals = list(accumulate(series.counts))
+    for bound, total in zip((*map(_number, family.bounds), "+Inf"), totals, strict=True):
+        yield f'{name}_bucket{{{before}le="{bound}"}} {total}\n'
+    yield f"{name}_sum{_braced(labels)} {_number(series.value)}\n"
+    yield f"{name}_count{_braced(labels)} {totals[-1]}\n"
+
+
+def _labels(values: Mapping[str, str]) -> str:
+    return ",".join(f'{name}="{_quoted(value)}"' for name, value in values.items() if value)
+
+
+def _joined(*labels: str) -> str:
+    return ",".join(each for each in labels if each)
+
+
+def _braced(labels: str) -> str:
+    return f"{{{labels}}}" if labels else ""
+
+
+def _quoted(value: str) -> str:
+    return _plain(value).replace('"', '\\"')
+
+
+def _plain(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
