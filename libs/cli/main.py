@@ -102,11 +102,16 @@ def search(
     words: Annotated[list[str], typer.Argument(help="What you look for.")],
     url: flags.Url = "http://127.0.0.1:8000/mcp",
     limit: Annotated[int, typer.Option(min=1, max=50)] = 10,
+    server: Annotated[str, typer.Option(help="Only tools of this server.")] = "",
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only tools that, so their server says, change nothing.")
+    ] = False,
+    detail: flags.Detail = "summary",
 ) -> None:
     """Find tools, as a model would."""
     from libs.cli import remote
 
-    remote.search(url, words, limit)
+    remote.search(url, words, limit=limit, server=server, read_only=read_only, detail=detail)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -32,6 +32,11 @@ Nats = Annotated[
 Url = Annotated[
     str,
     typer.Option("--url", envvar="NEXUS_URL", help="The MCP endpoint of a running gateway."),
+]
+
+Detail = Annotated[
+    Literal["names", "summary", "full"],
+    typer.Option(help="How much of each tool: a line, what decides between them, or all there is."),
 ]
 
 STYLES = ("color", "text", "json")

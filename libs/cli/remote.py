@@ -10,9 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 VERSION = "2026-07-28"
@@ -38,20 +38,14 @@ def servers(url: str, *, watch: bool) -> None:
                 live.update(_table(_ready(client, page)))
 
 
-def search(url: str, words: list[str], limit: int) -> None:
-    """Print the tools found, best first."""
-    result = _call(url, "search", {"query": " ".join(words), "limit": limit})
+def search(url: str, words: list[str], **wanted: Any) -> None:
+    """Print the tools found, best first; `wanted` are arguments of `search` as they are."""
+    result = _call(url, "search", {"query": " ".join(words), **wanted})
     hits = _hits(result)
     if not hits:
         typer.echo(_text(result))
         raise typer.Exit(1)
-    table = Table("tool", "score", "description", box=None, pad_edge=False)
-    for hit in hits:
-        summary = " ".join(plain(hit["description"]).split())
-        if len(summary) > SUMMARY:
-            summary = summary[: SUMMARY - 1] + "…"
-        table.add_row(Text(plain(hit["name"]), "bold"), f"{hit['score']:.2f}", Text(summary))
-    Console().print(table)
+    Console().print(_found(hits, wanted.get("detail", "")))
 
 
 def _hits(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -59,7 +53,44 @@ def _hits(result: dict[str, Any]) -> list[dict[str, Any]]:
     structured = result.get("structuredContent")
     if structured is not None:
         return list(structured["results"])
-    return [json.loads(item["text"]) for item in result["content"]]
+    try:
+        return [json.loads(item["text"]) for item in result["content"]]
+    except ValueError:
+        return []
+
+
+def _found(hits: list[dict[str, Any]], detail: str) -> Table | Group:
+    """A row for each tool; in full, all that was said of it."""
+    if detail == "full":
+        return Group(*(Text(plain(json.dumps(hit, indent=2, ensure_ascii=False))) for hit in hits))
+    short = detail == "names"
+    reasons = () if short else ("effect", "because of")
+    name = Column("tool", no_wrap=True, overflow="fold")
+    table = Table(name, "score", *reasons, "description", box=None, pad_edge=False)
+    for hit in hits:
+        said = () if short else (_effect(hit), Text(plain(_because(hit))))
+        score, summary = f"{hit['score']:.2f}", Text(_summary(hit["description"]))
+        table.add_row(Text(plain(hit["name"]), "bold"), score, *said, summary)
+    return table
+
+
+def _summary(description: str) -> str:
+    summary = " ".join(plain(description).split())
+    return summary if len(summary) <= SUMMARY else summary[: SUMMARY - 1] + "…"
+
+
+def _effect(hit: dict[str, Any]) -> str:
+    """What the server says that the tool does, if it says so."""
+    said = hit.get("annotations")
+    reads = said.get("readOnlyHint") if isinstance(said, dict) else None
+    return {True: "reads", False: "writes"}[reads] if isinstance(reads, bool) else ""
+
+
+def _because(hit: dict[str, Any]) -> str:
+    """The words that matched, misspelt ones with what they were taken for."""
+    why = hit.get("why", {})
+    mended = why.get("repaired", {})
+    return " ".join(f"{word}→{mended[word]}" if word in mended else word for word in why.get("matched", ()))
 
 
 def call(url: str, tool: str, arguments: str) -> None:

@@ -6,24 +6,23 @@ Tools, Error Handling); an unknown tool is an error of the protocol.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-from msgspec import Raw, ValidationError, convert
+from msgspec import Raw
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-from libs.common.codec import decoder, encode, raw
+from libs.common.codec import decoder, raw
 from libs.common.messages.calls import SearchTools
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import ToolsFound
+from services.edge import found as shown
+from services.edge.arguments import read
 from services.edge.forward import Forward
 from services.edge.gateway import Catalog, Gateway
 from services.edge.settings import Settings
 from services.edge.surface import Ask
-from services.edge.tools import EXECUTE, SEARCH, ExecuteArguments, SearchArguments
+from services.edge.tools import EXECUTE, EXPECTED, SEARCH, ExecuteArguments, SearchArguments
 
 _found: Decoder[ToolsFound] = decoder(ToolsFound)
-Arguments = TypeVar("Arguments")
 
 
 class MetaTools:
@@ -37,19 +36,19 @@ class MetaTools:
 
     async def execute(self, ask: Ask) -> Raw:
         """The result of the tool that is named in the arguments."""
-        wanted = _arguments(ask, ExecuteArguments)
+        wanted = read(ask.params.get("arguments", {}), ExecuteArguments, EXPECTED)
         if isinstance(wanted, str):
             return refused(EXECUTE, wanted)
         rest = {key: value for key, value in ask.params.items() if key != "name"}
         return await self._forward.execute(ask, wanted.name, {**rest, "arguments": wanted.arguments})
 
     async def search(self, ask: Ask) -> Raw:
-        """One text for each hit, and the same structured."""
-        wanted = _arguments(ask, SearchArguments)
+        """The tools found, or what a model may try instead."""
+        wanted = read(ask.params.get("arguments", {}), SearchArguments, EXPECTED, known=True)
         if isinstance(wanted, str):
             return refused(SEARCH, wanted)
         if not wanted.query and not wanted.keywords:
-            return refused(SEARCH, '"query" or "keywords" is needed')
+            return refused(SEARCH, '"query" or "keywords" is needed.')
         listings = self._catalog.personal(ask.principal)
         message = SearchTools(
             deadline=self._settings.deadline(),
@@ -58,20 +57,15 @@ class MetaTools:
             limit=wanted.limit,
             principal=ask.principal,
             digests={listing.server: listing.digest for listing in listings},
+            server=wanted.server,
+            read_only=wanted.read_only,
+            detail=wanted.detail,
         )
         found = _found.decode(await self._gateway.request(message))
         if found.unknown:
             message = replace(message, listings=tuple(map(_searched, listings)), again=True)
             found = _found.decode(await self._gateway.request(message))
-        return self._shown(found)
-
-    def _shown(self, found: ToolsFound) -> Raw:
-        """One text per hit, because some clients show a model only those."""
-        texts = [encode(hit).decode() for hit in found.hits] or [_nothing(found)]
-        result: dict[str, Any] = {"content": [{"type": "text", "text": text} for text in texts]}
-        if self._settings.structured_content:
-            result["structuredContent"] = {"results": found.hits}
-        return raw(result)
+        return shown.result(found, wanted, structured=self._settings.structured_content)
 
 
 def refused(tool: str, problem: str) -> Raw:
@@ -86,19 +80,6 @@ def refused(tool: str, problem: str) -> Raw:
     )
 
 
-def _arguments(ask: Ask, kind: type[Arguments]) -> Arguments | str:
-    """The arguments, or what is wrong with them."""
-    try:
-        return convert(ask.params.get("arguments", {}), kind)
-    except ValidationError as error:
-        return str(error)[:300]
-
-
 def _searched(listing: Listing) -> Listing:
     """What a search is about: the tools."""
     return Listing(listing.server, listing.digest, listing.tools)
-
-
-def _nothing(found: ToolsFound) -> str:
-    near = f" The nearest names are: {', '.join(found.nearest)}." if found.nearest else ""
-    return f"No tool matches.{near} Try other or fewer words."

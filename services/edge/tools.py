@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
@@ -14,6 +14,7 @@ LIMIT_MAX = 50
 KEYWORDS_MAX = 32
 TEXT_MAX = 1024
 """Characters of a query or a keyword."""
+SERVER_MAX = 64
 
 Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 
@@ -24,6 +25,10 @@ class SearchArguments(Struct):
     query: Text = ""
     keywords: Annotated[list[Text], Meta(max_length=KEYWORDS_MAX)] = []
     limit: Annotated[int, Meta(ge=1, le=LIMIT_MAX)] = 10
+    server: Annotated[str, Meta(max_length=SERVER_MAX)] = ""
+    read_only: bool = False
+    detail: Literal["", "names", "summary", "full"] = ""
+    """Empty is a summary, or all of a tool that is asked for by its exact name."""
 
 
 class ExecuteArguments(Struct):
@@ -33,18 +38,31 @@ class ExecuteArguments(Struct):
     arguments: dict[str, Any] = {}
 
 
+EXPECTED = {
+    "query": f"text of at most {TEXT_MAX} characters",
+    "keywords": f"at most {KEYWORDS_MAX} texts, each of at most {TEXT_MAX} characters",
+    "limit": f"a whole number from 1 to {LIMIT_MAX}",
+    "server": f"the name of a server, of at most {SERVER_MAX} characters",
+    "read_only": "true or false",
+    "detail": '"names", "summary" or "full"',
+    "name": "the exact name of a tool",
+    "arguments": "an object: the tool's own arguments",
+}
+"""What each argument has to be, in words."""
+
 _ITEM: dict[str, Any] = {
     "type": "object",
-    "required": ["name", "description", "input_schema", "score"],
+    "required": ["name", "description", "score"],
     "properties": {
         "name": {"type": "string", "description": f"The exact name to pass to `{EXECUTE}`."},
         "description": {"type": "string"},
         "input_schema": {"description": "The JSON Schema that the tool's arguments must satisfy."},
         "score": {"type": "number", "description": "Higher is better; comparable within one answer only."},
-        "server": {"type": "string", "description": "The server the tool belongs to."},
+        "server": {"type": "string"},
         "title": {"type": "string"},
         "annotations": {"description": "What the server says of the tool's effects; a hint, not a promise."},
         "output_schema": {"description": "The JSON Schema of the tool's structured result."},
+        "why": {"description": "Which words matched, and what misspelt ones were taken for."},
     },
 }
 
@@ -54,7 +72,8 @@ _SEARCH: dict[str, Any] = {
     "title": "Search tools",
     "description": (
         "Find tools by what they do. Returns the best matches first, each with its exact name "
-        f"(server__tool), its description and the schema of its arguments. Call this before `{EXECUTE}`."
+        f"(server__tool), its description and the schema of its arguments. Call this before `{EXECUTE}`. "
+        "A query that is a tool's exact name returns all there is to know of that tool."
     ),
     "inputSchema": {
         "type": "object",
@@ -78,6 +97,14 @@ _SEARCH: dict[str, Any] = {
                 "default": 10,
                 "description": "How many tools to return at most.",
             },
+            "server": {"type": "string", "description": "Search this server only."},
+            "read_only": {"type": "boolean", "description": "Only tools that claim to change nothing."},
+            "detail": {
+                "type": "string",
+                "enum": ["names", "summary", "full"],
+                "default": "summary",
+                "description": "names: a line each, cheap for a broad look. full: with output schemas.",
+            },
         },
     },
     "annotations": {"readOnlyHint": True},
@@ -87,7 +114,10 @@ _FOUND: dict[str, Any] = {
     "type": "object",
     "title": "SearchResponse",
     "required": ["results"],
-    "properties": {"results": {"type": "array", "items": _ITEM}},
+    "properties": {
+        "results": {"type": "array", "items": _ITEM},
+        "did_you_mean": {"description": "Names to try where nothing matches: tools, servers."},
+    },
 }
 
 _EXECUTE: dict[str, Any] = {

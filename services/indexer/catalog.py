@@ -11,9 +11,7 @@ from msgspec import Raw, Struct
 
 from libs.common import naming
 from libs.common.codec import UNREADABLE, decode, raw
-from libs.common.errors import NULL
 from libs.common.messages.catalog import Listing
-from libs.common.messages.search import Hit
 from services.indexer.index import Document, Index, parameters
 
 log = structlog.get_logger("catalog")
@@ -36,11 +34,16 @@ class Entry(Struct, frozen=True):
     """One tool as it is shown: the parts of its definition, raw."""
 
     server: str
+    tool: str
+    """What its server calls it."""
     title: str
     description: str
     input_schema: Raw
     output_schema: Raw
     annotations: Raw
+    execution: Raw
+    read_only: bool
+    """Whether its server says that it changes nothing; nobody has checked that."""
 
 
 class Catalog:
@@ -48,16 +51,17 @@ class Catalog:
 
     def __init__(self, configured: frozenset[str], index: Index) -> None:
         self.index = index
-        self._configured = configured
+        self.configured = configured
         self._personal: OrderedDict[str, None] = OrderedDict()
         self._entries: dict[str, dict[str, Entry]] = {}
+        self._readers: dict[str, frozenset[str]] = {}
 
     def __len__(self) -> int:
         return len(self.index)
 
     def update(self, key: str, listing: Listing | None) -> None:
         """Take one change of the catalog bucket."""
-        if listing is None or listing.server != key or key not in self._configured:
+        if listing is None or listing.server != key or key not in self.configured:
             self._forget(key)
         else:
             self._enter(key, listing)
@@ -73,7 +77,7 @@ class Catalog:
     def learn(self, listing: Listing) -> None:
         """Take a list that only callers who name its digest may see; the least used one makes room."""
         key = personal(listing.server, listing.digest)
-        if listing.server in self._configured and key not in self._personal:
+        if listing.server in self.configured and key not in self._personal:
             self._personal[key] = None
             self._enter(key, listing)
             if len(self._personal) > PERSONAL_MAX:
@@ -81,6 +85,7 @@ class Catalog:
 
     def _forget(self, key: str) -> None:
         self._entries.pop(key, None)
+        self._readers.pop(key, None)
         self.index.remove(key)
 
     def _enter(self, key: str, listing: Listing) -> None:
@@ -89,22 +94,22 @@ class Catalog:
         if collided:
             log.warning("tool names collide and are not offered", server=listing.server, names=collided[:20])
         found = {name: tools[own] for name, (_, own) in names.items()}
-        self._entries[key] = {name: _entry(listing.server, tool) for name, tool in found.items()}
+        entries = {name: _entry(listing.server, tool) for name, tool in found.items()}
+        self._entries[key] = entries
+        self._readers[key] = frozenset(entry.tool for entry in entries.values() if entry.read_only)
         self.index.replace(key, [_document(name, key, tool) for name, tool in found.items()])
 
-    def hit(self, name: str, server: str, score: float) -> Hit:
-        """A search result for one exposed name."""
-        entry = self._entries[server][name]
-        return Hit(
-            name=name,
-            description=entry.description or "No description available",
-            input_schema=entry.input_schema,
-            score=score,
-            server=entry.server,
-            title=entry.title,
-            annotations=entry.annotations,
-            output_schema=entry.output_schema,
-        )
+    def entry(self, key: str, name: str) -> Entry | None:
+        """The tool of a list with this exposed name."""
+        return self._entries.get(key, {}).get(name)
+
+    def tools(self, key: str) -> Iterator[str]:
+        """All tools of a list, by their server's own names."""
+        return (entry.tool for entry in self._entries.get(key, {}).values())
+
+    def reads(self, key: str, tool: str) -> bool:
+        """Whether the server says that this tool of its own name only reads."""
+        return tool in self._readers.get(key, ())
 
 
 def _named(tools: Iterable[Raw]) -> Iterator[dict[str, Any]]:
@@ -119,14 +124,17 @@ def _named(tools: Iterable[Raw]) -> Iterator[dict[str, Any]]:
 
 
 def _entry(server: str, tool: dict[str, Any]) -> Entry:
-    schema = tool.get("inputSchema")
+    schema, annotations = tool.get("inputSchema"), tool.get("annotations")
     return Entry(
         server=server,
+        tool=tool["name"],
         title=_title(tool),
         description=_text(tool.get("description")),
         input_schema=raw(schema if isinstance(schema, dict) else ANYTHING),
-        output_schema=raw(tool["outputSchema"]) if "outputSchema" in tool else NULL,
-        annotations=raw(tool["annotations"]) if "annotations" in tool else NULL,
+        output_schema=raw(tool.get("outputSchema")),
+        annotations=raw(annotations),
+        execution=raw(tool.get("execution")),
+        read_only=isinstance(annotations, dict) and annotations.get("readOnlyHint") is True,
     )
 
 

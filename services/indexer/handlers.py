@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 
 import structlog
 from msgspec import Raw, convert
@@ -15,20 +14,14 @@ from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode, raw
 from libs.common.errors import InvalidRequest, NexusError, Refused
 from libs.common.facts import ToolsListed
-from libs.common.identity import Principal
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
 from libs.common.messages.catalog import Hint, Listing
-from libs.common.messages.search import ToolsFound
 from libs.common.policy import Policy
-from services.indexer.catalog import Catalog, personal
+from services.indexer.catalog import Catalog
+from services.indexer.finder import Finder
 
 log = structlog.get_logger("indexer")
-
-NEAREST = 3
-LIMIT_MAX = 50
-
-Visible = Callable[[str, str], bool]
 
 _query: Decoder[Query] = decoder(Query)
 
@@ -38,8 +31,7 @@ class Searches:
 
     def __init__(self, bus: Bus, catalog: Catalog, policy: Policy) -> None:
         self._bus = bus
-        self._policy = policy
-        self._catalog = catalog
+        self._finder = Finder(catalog, policy)
 
     async def on_query(self, msg: Msg) -> None:
         """Answer one query on the caller's own inbox."""
@@ -55,27 +47,13 @@ class Searches:
             return Refused("the deadline was over before the search was started")
         match query:
             case SearchTools():
-                return raw(self.search(query))
+                return raw(self._finder.find(query))
             case ResolveTool():
                 return self.resolve(query)
 
-    def search(self, query: SearchTools) -> ToolsFound:
-        """The best tools the caller may see; the nearest names when nothing matches."""
-        text = " ".join((query.query, *query.keywords)).strip()
-        for listing in query.listings:
-            self._catalog.learn(listing)
-        if not self._catalog.knows(query.digests) and not query.listings:
-            return ToolsFound(unknown=True)
-        visible = self._visible(query.principal, query.digests)
-        limit = max(1, min(query.limit, LIMIT_MAX))
-        matches = self._catalog.index.search(text, limit=limit, visible=visible)
-        if matches:
-            return ToolsFound(tuple(self._catalog.hit(m.name, m.server, m.score) for m in matches))
-        return ToolsFound(nearest=tuple(self._nearest(text, visible)))
-
     def resolve(self, query: ResolveTool) -> Raw:
         """A tool result for a name nobody has, which a model can read and act on."""
-        nearest = self._nearest(query.name, self._visible(query.principal, {}))
+        nearest = list(self._finder.near(query.name, query.principal))
         text = f'There is no tool "{query.name[:128]}"; nothing was run.'
         if nearest:
             text += f" The nearest names are: {', '.join(nearest)}."
@@ -87,19 +65,6 @@ class Searches:
                 "_meta": {"nexus/executed": "no", "nexus/nearest": nearest},
             }
         )
-
-    def _nearest(self, name: str, visible: Visible) -> list[str]:
-        return self._catalog.index.nearest(name, limit=NEAREST, visible=visible)
-
-    def _visible(self, principal: Principal, digests: Mapping[str, str]) -> Visible:
-        """Of lists for single callers, those that the query names."""
-        own = {personal(server, digest): server for server, digest in digests.items()}
-
-        def visible(key: str, tool: str) -> bool:
-            server = own.get(key, key)
-            return "#" not in server and self._policy.allows(principal, server, tool)
-
-        return visible
 
 
 class Facts:

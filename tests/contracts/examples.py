@@ -35,6 +35,8 @@ HIT = search.Hit(
     title="Log",
     annotations=Raw(b'{"readOnlyHint":true}'),
     output_schema=Raw(b'{"type":"string"}'),
+    execution=Raw(b'{"taskSupport":"optional"}'),
+    why=search.Why(("show", "comits"), {"comits": "commits"}),
 )
 HELD = catalog.Held("failed", 1700000000.5, 3, "it exited with 3", "bad flag", 7, "stdio")
 CALL = calls.Call(
@@ -126,6 +128,9 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             again=True,
             digests={"git": "ab12"},
             listings=(LISTING,),
+            server="git",
+            read_only=True,
+            detail="full",
         ),
     ),
     "HoldCall": (calls.Request, calls.HoldCall("w1", DEADLINE, Raw(b'"held-1"'), PRINCIPAL, True)),
@@ -158,7 +163,17 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     ),
     "Result": (calls.Frame, calls.Result(Raw(b'{"content":[],"x-odd":1.50}'))),
     "Failed": (calls.Frame, calls.Failed(FAILURE)),
-    "ToolsFound": (search.ToolsFound, search.ToolsFound((HIT,), ("git__log", "git__show"), unknown=True)),
+    "ToolsFound": (
+        search.ToolsFound,
+        search.ToolsFound(
+            (HIT,),
+            ("git__log", "git__show"),
+            unknown=True,
+            servers=("git",),
+            elsewhere=("hub__log",),
+            stranger=True,
+        ),
+    ),
     "Tool": (
         catalog.Tool,
         catalog.Tool("log", "Log", "Show commits", Raw(b"{}"), Raw(b"{}"), Raw(b'{"idempotentHint":true}')),

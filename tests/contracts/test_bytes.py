@@ -18,7 +18,7 @@ from tests.contracts.examples import FACTS, MESSAGES, STATE
 
 V1 = Path(__file__).parent / "v1"
 STRUCTS = {**MESSAGES, **STATE}
-PARTS = {"Client", "Hit", "Held", "Hint"}
+PARTS = {"Client", "Hit", "Why", "Held", "Hint"}
 """Structs that only travel inside others."""
 
 
@@ -28,7 +28,7 @@ def stored(name: str) -> bytes:
 
 def grown(text: bytes) -> bytes:
     """`text` as a later version may write it: with one field more, in the parts that are ours as well."""
-    for part in (b'"principal":', b'"client":', b'"error":', b'"hits":[', b'"servers":{"git":'):
+    for part in (b'"principal":', b'"client":', b'"error":', b'"hits":[', b'"why":', b'"servers":{"git":'):
         text = text.replace(part + b"{", part + b'{"later":null,')
     return b'{"later":{"added":[1]},' + text[1:]
 

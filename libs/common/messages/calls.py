@@ -111,6 +111,12 @@ class SearchTools(Struct, frozen=True, omit_defaults=True, tag="search", tag_fie
     """Of the lists that servers show to this caller alone, by server."""
     listings: tuple[Listing, ...] = ()
     """Those lists, for an indexer that does not know them."""
+    server: str = ""
+    """The only server to search; empty for all."""
+    read_only: bool = False
+    """Whether to find only tools whose server says that they change nothing."""
+    detail: str = ""
+    """How much of each tool is wanted: `names`, `summary` or `full`; empty leaves it to the indexer."""
 
 
 class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_field="t"):

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import anyio
 import pytest
@@ -14,6 +15,7 @@ import typer
 from anyio import to_thread
 
 from libs.cli import remote
+from libs.common.messages.calls import SearchTools
 from tests.broker import free_port
 from tests.services.edge.conftest import Edge, running
 from tests.services.edge.stub import HITS
@@ -74,7 +76,7 @@ async def test_a_found_tool_is_shown_as_it_describes_itself(capsys: Capture) -> 
     hit = {"name": "git__log", "score": 1.5, "description": f"Show\n  {HOSTILE}"}
     said = {"result": {"structuredContent": {"results": [hit]}}}
     async with answering(json.dumps(said)) as url:
-        await run(remote.search, url, ["log"], 10)
+        await run(remote.search, url, ["log"])
     (_, row) = capsys.readouterr().out.splitlines()
     assert row.rstrip().endswith(f"Show {TAMED}")
 
@@ -90,23 +92,70 @@ async def test_a_description_that_is_cut_says_so(said: str, shown: str, capsys: 
 
 
 async def test_tools_are_found_best_first(edge: Edge, capsys: Capture) -> None:
-    await run(remote.search, f"{edge.url}/mcp", ["echo", "slow"], 10)
+    await run(remote.search, f"{edge.url}/mcp", ["echo", "slow"])
     _, *found = rows(capsys.readouterr().out)
     assert [row[0] for row in found] == [hit.name for hit in HITS]
-    assert found[0] == ["demo__echo", "2.50", "Repeats the text"]
+    assert found[0] == ["demo__echo", "2.50", "reads", "Repeats the text"]
+
+
+async def test_what_matched_and_what_was_misspelt_is_shown(capsys: Capture) -> None:
+    why = {"matched": ["show", "comits"], "repaired": {"comits": "commits"}}
+    hit = {"name": "git__log", "score": 0.5, "description": "History", "why": why}
+    said = {"result": {"structuredContent": {"results": [{**hit, "annotations": {"readOnlyHint": False}}]}}}
+    async with answering(json.dumps(said)) as url:
+        await run(remote.search, url, ["show", "comits"])
+    head, row = rows(capsys.readouterr().out)
+    assert head == ["tool", "score", "effect", "because of", "description"]
+    assert row == ["git__log", "0.50", "writes", "show comits→commits", "History"]
+
+
+async def test_names_alone_are_a_shorter_table(edge: Edge, capsys: Capture) -> None:
+    await run(remote.search, f"{edge.url}/mcp", ["echo"], detail="names")
+    assert rows(capsys.readouterr().out) == [
+        ["tool", "score", "description"],
+        ["demo__echo", "2.50", "Repeats the text"],
+    ]
+
+
+async def test_in_full_all_that_is_known_is_shown(edge: Edge, capsys: Capture) -> None:
+    await run(remote.search, f"{edge.url}/mcp", ["echo"], detail="full")
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["name"], shown["title"]) == ("demo__echo", "Echo")
+    assert shown["output_schema"]
+
+
+async def test_filters_are_sent_as_they_are_given(edge: Edge) -> None:
+    wanted: dict[str, Any] = {"limit": 3, "server": "demo", "read_only": True, "detail": "summary"}
+    await run(remote.search, f"{edge.url}/mcp", ["echo"], **wanted)
+    (asked,) = edge.gateway.seen
+    assert isinstance(asked, SearchTools)
+    assert (asked.limit, asked.server, asked.read_only, asked.detail) == (3, "demo", True, "summary")
 
 
 async def test_tools_are_found_where_no_structured_content_is_sent(capsys: Capture) -> None:
     async with running(structured_content=False) as edge:
-        await run(remote.search, f"{edge.url}/mcp", ["echo"], 10)
+        await run(remote.search, f"{edge.url}/mcp", ["echo"])
     assert "demo__echo" in capsys.readouterr().out
 
 
 async def test_nothing_found_says_what_is_near_and_fails(edge: Edge, capsys: Capture) -> None:
     with pytest.raises(typer.Exit) as caught:
-        await run(remote.search, f"{edge.url}/mcp", ["nonsense"], 10)
+        await run(remote.search, f"{edge.url}/mcp", ["nonsense"])
     assert caught.value.exit_code == 1
     assert "demo__echo" in capsys.readouterr().out
+
+
+async def test_nothing_found_is_told_where_no_structured_content_is_sent(capsys: Capture) -> None:
+    async with running(structured_content=False) as edge:
+        with pytest.raises(typer.Exit):
+            await run(remote.search, f"{edge.url}/mcp", ["nonsense"])
+    assert "demo__echo" in capsys.readouterr().out
+
+
+async def test_a_search_that_is_refused_says_why_and_fails(edge: Edge, capsys: Capture) -> None:
+    with pytest.raises(typer.Exit):
+        await run(remote.search, f"{edge.url}/mcp", ["echo"], server="x" * 65)
+    assert '"server" must be' in capsys.readouterr().out
 
 
 async def test_a_tool_is_run_and_its_text_printed(edge: Edge, capsys: Capture) -> None:
@@ -135,7 +184,7 @@ async def test_arguments_that_are_not_json_are_refused_before_anything_is_sent()
 
 COMMANDS: list[Callable[[str], None]] = [
     lambda url: remote.servers(url, watch=False),
-    lambda url: remote.search(url, ["x"], 1),
+    lambda url: remote.search(url, ["x"]),
     lambda url: remote.call(url, "a__b", "{}"),
 ]
 

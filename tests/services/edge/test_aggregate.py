@@ -7,6 +7,7 @@ import pytest
 from libs.common.codec import decode, encode
 from libs.common.messages.calls import SearchTools
 from tests.services.edge.conftest import Edge, running
+from tests.services.edge.stub import HITS
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +35,8 @@ async def test_the_aggregate_lists_search_then_execute(edge: Edge) -> None:
     assert (found["name"], run["name"]) == ("search", "execute")
     assert found["annotations"] == {"readOnlyHint": True}
     assert run["annotations"] == {"destructiveHint": True, "openWorldHint": True}
-    assert set(found["inputSchema"]["properties"]) == {"query", "keywords", "limit"}
+    taken = {"query", "keywords", "limit", "server", "read_only", "detail"}
+    assert set(found["inputSchema"]["properties"]) == taken
     assert run["inputSchema"]["required"] == ["name", "arguments"]
     assert found["outputSchema"]["required"] == ["results"]
     assert "outputSchema" not in run
@@ -55,13 +57,32 @@ async def test_search_returns_one_text_per_hit_and_the_same_structured(edge: Edg
     (asked,) = edge.gateway.seen
     assert isinstance(asked, SearchTools)
     assert (asked.query, asked.keywords, asked.limit) == ("echo", ("slow",), 7)
+    assert (asked.server, asked.read_only, asked.detail) == ("", False, "")
+
+
+async def test_filters_and_detail_reach_the_indexer(edge: Edge) -> None:
+    await search(edge, query="echo", server="demo", read_only=True, detail="full")
+    (asked,) = edge.gateway.seen
+    assert isinstance(asked, SearchTools)
+    assert (asked.server, asked.read_only, asked.detail) == ("demo", True, "full")
+
+
+async def test_names_alone_cost_a_line_each_and_fit_the_promised_schema(edge: Edge) -> None:
+    result = await search(edge, query="echo slow", detail="names")
+    lines = [{"name": hit.name, "score": hit.score, "description": hit.description} for hit in HITS]
+    assert result["structuredContent"] == {"results": lines}
+    assert [decode(item["text"]) for item in result["content"]] == lines
+    listed = (await edge.modern("tools/list")).json()["result"]["tools"][0]
+    item = listed["outputSchema"]["properties"]["results"]["items"]
+    assert set(item["required"]) == set(lines[0])
 
 
 async def test_a_search_without_hits_offers_the_nearest_names(edge: Edge) -> None:
     result = await search(edge, keywords=["nothing"])
     (item,) = result["content"]
     assert "demo__echo, demo__slow" in item["text"]
-    assert result["structuredContent"] == {"results": []}
+    near = ["demo__echo", "demo__slow"]
+    assert result["structuredContent"] == {"results": [], "did_you_mean": {"tools": near}}
 
 
 async def test_structured_content_and_its_schema_can_be_switched_off() -> None:
@@ -85,12 +106,23 @@ async def test_structured_content_and_its_schema_can_be_switched_off() -> None:
         {"query": "x", "limit": 51},
         {"query": "x", "limit": "10"},
         {"query": "x", "limit": True},
+        {"query": "x", "server": 7},
+        {"query": "x", "server": "x" * 65},
+        {"query": "x", "read_only": "yes"},
+        {"query": "x", "detail": "all"},
+        {"query": "x", "details": "full"},
         [],
     ],
 )
 async def test_a_search_with_odd_arguments_says_so_to_the_model(edge: Edge, arguments: Any) -> None:
     refused(await called(edge, "search", arguments))
     assert edge.gateway.seen == []
+
+
+async def test_an_argument_that_does_not_fit_is_named_with_what_is_expected(edge: Edge) -> None:
+    result = await search(edge, query="x", limit=51)
+    said = 'nothing was run. "limit" must be a whole number from 1 to 50; it was 51.'
+    assert result["content"][0]["text"].endswith(said)
 
 
 @pytest.mark.parametrize(
