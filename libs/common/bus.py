@@ -16,7 +16,7 @@ from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
 from libs.common import subjects
-from libs.common.connection import Connection, Handler
+from libs.common.connection import Connection, Handler, Raw
 from libs.common.errors import BusUnavailable
 
 log = structlog.get_logger("bus")
@@ -112,6 +112,12 @@ class Bus:
         self.nats.direct[sub._id] = handler  # noqa: SLF001 - the only name of a subscription in a message
         return sub
 
+    async def receive(self, subject: str, handler: Raw) -> Subscription:
+        """The same for messages with headers, which `handler` gets unparsed: nats-py takes 40 µs for them."""
+        sub = await self.nats.subscribe(subject, pending_bytes_limit=PENDING_BYTES)
+        self.nats.raw[sub._id] = handler  # noqa: SLF001 - the only name of a subscription in a message
+        return sub
+
     async def settled(self, timeout: float = 5.0) -> None:
         """Return once the broker has taken all we sent: an own message came back behind it.
 
@@ -170,7 +176,9 @@ class Bus:
     async def drop(self, sub: Subscription) -> None:
         """Stop messages on `sub`, whatever is on its way."""
         await sub.unsubscribe()
-        self.nats.direct.pop(sub._id, None)  # noqa: SLF001 - the only name of a subscription in a message
+        number = sub._id  # noqa: SLF001 - the only name of a subscription in a message
+        self.nats.direct.pop(number, None)
+        self.nats.raw.pop(number, None)
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection."""

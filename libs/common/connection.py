@@ -12,25 +12,32 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 Handler = Callable[[Msg], Awaitable[None]]
+Raw = Callable[[str, str, bytes, bytes], None]
+"""Told of a message as it came: subject, reply, payload, and headers that nobody has parsed."""
 
 
 class Connection(Client):
     """A connection whose `direct` handlers, by subscription id, run inside the reading of messages.
 
     So they must not wait for another message. Those with headers, which the broker itself sends when nobody
-    is there, still go through the subscription's queue.
+    is there, still go through the subscription's queue. A `raw` handler gets all of them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.direct: dict[int, Handler] = {}
+        self.raw: dict[int, Raw] = {}
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        raw = self.raw.get(sid)
         handler = self.direct.get(sid)
-        if handler is None or headers:
+        if raw is None and (handler is None or headers):
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         try:
-            await handler(Msg(self, subject.decode(), reply.decode(), data))
+            if raw is not None:
+                raw(subject.decode(), reply.decode(), data, headers)
+            elif handler is not None:
+                await handler(Msg(self, subject.decode(), reply.decode(), data))
         except Exception as error:  # noqa: BLE001 - the edge of the reading: one message must not end it
             await self._error_cb(error)

@@ -23,6 +23,11 @@ FACT_STREAM = "FACTS"
 EVENTS = "nexus.v1.stream.>"
 EVENT_STREAM = "EVENTS"
 
+AUDIT = "audit.v1.>"
+AUDIT_STREAM = "AUDIT"
+DEAD = "audit.dead.v1.*"
+DEAD_STREAM = "AUDIT_DEAD"
+
 CATALOG = "nexus-catalog"
 SERVERS = "nexus-servers"
 LEASES = "nexus-leases"
@@ -64,6 +69,11 @@ def stream(stream: str) -> str:
 def fact(noun: str, past: str) -> str:
     """Something that happened, kept in the stream `FACTS`."""
     return f"nexus.v1.fact.{minted(noun)}.{minted(past)}"
+
+
+def dead(sink: str) -> str:
+    """Audit events that a sink never took, kept in the stream `AUDIT_DEAD`."""
+    return f"audit.dead.v1.{minted(sink)}"
 
 
 def inbox(role: str, client: str) -> str:

@@ -19,6 +19,7 @@ PACKAGES = [
     "services/router",
     "services/connector",
     "services/indexer",
+    "services/auditor",
 ]
 
 

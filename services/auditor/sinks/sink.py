@@ -1,0 +1,59 @@
+"""What every sink promises, and what it may say instead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to a sink."""
+
+    subject: str
+    uid: str
+    """`metadata.uid` of the event: what a receiver tells two deliveries of one event by."""
+    sequence: int
+    """Its place in the stream `AUDIT`."""
+    data: bytes
+    """The event as it was recorded: canonical JSON on one line."""
+    tries: int
+    """Which delivery this is, from 1."""
+    reply: str = ""
+    """Where the stream is told what came of it; not for sinks."""
+
+
+class SinkDown(Exception):
+    """Nothing of the batch was taken, and all of it comes again; after `retry_after` seconds, if given."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Rejected(Exception):
+    """Some events would never be taken: their indices, and what was said of each. `accepted` were."""
+
+    def __init__(self, poison: Mapping[int, str], accepted: Collection[int] = ()) -> None:
+        super().__init__(f"{len(poison)} events were rejected")
+        self.poison = poison
+        self.accepted = accepted
+
+
+class Sink(Protocol):
+    """A receiver of events outside of the gateway. At least once: it may see an event again, by its `uid`."""
+
+    async def deliver(self, batch: Sequence[Delivery]) -> Collection[int]:
+        """The indices that are safe at the receiver; the others come again.
+
+        At most 500 events and 1 MiB, in the order of the stream except for those that come again, never two
+        batches at a time. Must end by itself, within `DELIVER_WITHIN` seconds of the consumer. Raises
+        `SinkDown` or `Rejected`; anything else is taken for `SinkDown`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files; bounded in time."""
+        ...

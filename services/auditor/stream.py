@@ -1,0 +1,180 @@
+"""The streams that audit events are kept in, and who reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from nats.errors import Error as NatsError
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import APIError, NotFoundError
+
+from libs.common import subjects
+from libs.common.bus import Bus
+from libs.common.cancel import cancellable
+from libs.common.errors import BusUnavailable
+from services.auditor.sinks.sink import Delivery
+
+log = structlog.get_logger("stream")
+
+DUPLICATES = 300.0
+"""Seconds in which the stream knows an event again that it has."""
+DEAD_SIZE = 64 * 1024 * 1024
+FULL = 0.8
+"""Share of `max_size` that is worth an alarm."""
+ACK_WAIT = 120.0
+"""Seconds until an event that a sink was given, and that nobody acknowledged, may go to another auditor."""
+MAX_PENDING = 1000
+"""Events that may be with the sinks of one name at the same time, over all auditors."""
+PREFIX = "sink-"
+_IN_USE = 10058
+"""The API's code for a stream of that name with another configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept: seconds, bytes, copies."""
+
+    max_age: float
+    max_size: int
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """How full the stream is."""
+
+    events: int
+    bytes: int
+    share: float
+    """Of `max_size`, 0 to 1."""
+
+
+def durable(sink: str) -> str:
+    """The consumer of a sink."""
+    return f"{PREFIX}{sink}"
+
+
+class Streams:
+    """`AUDIT` and `AUDIT_DEAD`, as the configuration wants them. Methods raise `BusUnavailable`."""
+
+    def __init__(self, bus: Bus, limits: Limits) -> None:
+        self._bus = bus
+        self._limits = limits
+
+    async def make(self) -> None:
+        """Have both streams, with the limits of now; what they hold stays."""
+        limits = self._limits
+        await self._have(self._config(subjects.AUDIT_STREAM, subjects.AUDIT, limits.max_size))
+        await self._have(self._config(subjects.DEAD_STREAM, subjects.DEAD, DEAD_SIZE))
+
+    async def filled(self) -> Filled:
+        """How full `AUDIT` is now."""
+        async with _asked("tell how full the audit stream is"):
+            info = await cancellable(self._bus.jetstream().stream_info(subjects.AUDIT_STREAM))
+        share = info.state.bytes / self._limits.max_size
+        return Filled(info.state.messages, info.state.bytes, share)
+
+    async def feed(self, sink: str, classes: Collection[str] = ()) -> None:
+        """Have the consumer of a sink, for all classes or some."""
+        wanted = [each for name in classes for each in (f"audit.v1.{name}", f"audit.v1.{name}.>")]
+        config = ConsumerConfig(
+            name=durable(sink),
+            durable_name=durable(sink),
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT,
+            max_deliver=-1,
+            max_ack_pending=MAX_PENDING,
+            filter_subjects=wanted or [subjects.AUDIT],
+        )
+        async with _asked(f"make the consumer of the sink {sink}"):
+            await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
+
+    async def forget(self, sinks: Collection[str]) -> list[str]:
+        """Delete the consumers of all sinks but these; returns whose were deleted."""
+        kept = {durable(sink) for sink in sinks}
+        jetstream = self._bus.jetstream()
+        async with _asked("tell the consumers of the audit stream"):
+            known = await cancellable(jetstream.consumers_info(subjects.AUDIT_STREAM))
+        gone = [each.name for each in known if each.name.startswith(PREFIX) and each.name not in kept]
+        for name in gone:
+            async with _asked(f"delete the consumer {name}"):
+                await cancellable(jetstream.delete_consumer(subjects.AUDIT_STREAM, name))
+        return [name.removeprefix(PREFIX) for name in gone]
+
+    async def bury(self, sink: str, each: Delivery, said: str) -> None:
+        """Keep an event that a sink gave up, with what was said of it."""
+        headers = {"Nexus-Sink": sink, "Nexus-Sequence": str(each.sequence), "Nexus-Reason": _line(said)}
+        headers["Nats-Msg-Id"] = f"{sink}.{each.uid or each.sequence}"
+        async with _asked("keep a dead letter"):
+            publishing = self._bus.jetstream().publish(subjects.dead(sink), each.data, headers=headers)
+            await cancellable(publishing)
+
+    def _config(self, name: str, taken: str, size: int) -> StreamConfig:
+        return StreamConfig(
+            name=name,
+            subjects=[taken],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_age=self._limits.max_age,
+            max_bytes=size,
+            num_replicas=self._limits.replicas,
+            duplicate_window=min(DUPLICATES, self._limits.max_age),
+            allow_direct=True,
+            # Nobody takes a single event out of what is to be evidence.
+            deny_delete=True,
+        )
+
+    async def _have(self, config: StreamConfig) -> None:
+        jetstream = self._bus.jetstream()
+        async with _asked(f"make the stream {config.name}"):
+            try:
+                await cancellable(jetstream.add_stream(config))
+            except APIError as error:
+                if error.err_code != _IN_USE:
+                    raise
+                await cancellable(jetstream.update_stream(config))
+
+
+@asynccontextmanager
+async def _asked(what: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (NatsError, APIError, NotFoundError, TimeoutError) as error:
+        raise BusUnavailable(f"the message bus did not {what}: {error}") from error
+
+
+def _line(text: str) -> str:
+    """On one line that a header can carry."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)[:500]
+
+
+async def watch(streams: Streams, told: float = 60.0) -> None:
+    """Until cancelled: say it when the stream is nearly full."""
+    while True:
+        try:
+            filled = await streams.filled()
+            if filled.share >= FULL:
+                log.error(
+                    "the audit stream is nearly full: soon it refuses events; raise audit.max_size or lower "
+                    "audit.max_age",
+                    share=round(filled.share, 2),
+                    events=filled.events,
+                    bytes=filled.bytes,
+                )
+        except BusUnavailable as error:
+            log.debug("audit stream not there", error=error.message)
+        await asyncio.sleep(told)
