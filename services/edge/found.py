@@ -7,12 +7,13 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from libs.common.codec import encode, raw
+from libs.common.errors import NULL
 from libs.common.messages.search import Hit, ToolsFound
 from services.edge.tools import SearchArguments
 
 
 class Named(Struct, frozen=True):
-    """A hit where only names were asked for: one line."""
+    """A hit where only names were asked for, or which is too large for more: one line."""
 
     name: str
     score: float
@@ -21,9 +22,7 @@ class Named(Struct, frozen=True):
 
 def result(found: ToolsFound, wanted: SearchArguments, *, structured: bool) -> Raw:
     """One text per hit, because some clients show a model only those, and the same structured."""
-    hits: list[Hit] | list[Named] = list(found.hits)
-    if wanted.detail == "names":
-        hits = [Named(hit.name, hit.score, hit.description) for hit in found.hits]
+    hits = [_shown(hit) for hit in found.hits]
     texts = [encode(hit).decode() for hit in hits] or [advice(found, wanted)]
     answer: dict[str, Any] = {"content": [{"type": "text", "text": text} for text in texts]}
     if structured:
@@ -31,6 +30,10 @@ def result(found: ToolsFound, wanted: SearchArguments, *, structured: bool) -> R
     if found.stranger:
         answer |= {"isError": True, "_meta": {"nexus/executed": "no"}}
     return raw(answer)
+
+
+def _shown(hit: Hit) -> Hit | Named:
+    return Named(hit.name, hit.score, hit.description) if hit.input_schema == NULL else hit
 
 
 def advice(found: ToolsFound, wanted: SearchArguments) -> str:

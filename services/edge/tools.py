@@ -73,7 +73,7 @@ _SEARCH: dict[str, Any] = {
     "description": (
         "Find tools by what they do. Returns the best matches first, each with its exact name "
         f"(server__tool), its description and the schema of its arguments. Call this before `{EXECUTE}`. "
-        "A query that is a tool's exact name returns all there is to know of that tool."
+        "An exact name as the query returns that tool in full."
     ),
     "inputSchema": {
         "type": "object",

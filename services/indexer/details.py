@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
+from libs.common.codec import encode
 from libs.common.errors import NULL
 from libs.common.messages.search import Hit, Why
 from services.indexer.catalog import Entry
@@ -18,6 +20,25 @@ LINE_MAX = 100
 UNDESCRIBED = "No description available"
 
 _END = re.compile(r"(?<=[.!?])\s|[。！？\n]")
+
+
+HIT_MAX = 64 * 1024
+"""Bytes of a definition that is shown among others; a larger one is a line."""
+ANSWER_MAX = 512 * 1024
+"""Bytes of all definitions of an answer; those that come later are lines."""
+
+
+def bounded(found: Iterable[tuple[Entry, Match]], detail: str) -> Iterator[Hit]:
+    """Hits that a model and the bus can take, whatever the servers have written into their definitions."""
+    left = ANSWER_MAX
+    for entry, match in found:
+        hit = detailed(entry, match, detail)
+        size = len(encode(hit))
+        if size > min(HIT_MAX, left):
+            hit = detailed(entry, match, NAMES)
+        else:
+            left -= size
+        yield hit
 
 
 def detailed(entry: Entry, match: Match, detail: str) -> Hit:

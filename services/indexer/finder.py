@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -12,8 +12,8 @@ from libs.common.messages.calls import SearchTools
 from libs.common.messages.search import ToolsFound
 from libs.common.naming import SEPARATOR
 from libs.common.policy import Policy
-from services.indexer.catalog import Catalog
-from services.indexer.details import FULL, detailed
+from services.indexer.catalog import Catalog, Entry
+from services.indexer.details import FULL, bounded, detailed
 from services.indexer.index import Match
 from services.indexer.sight import Sight
 
@@ -47,11 +47,13 @@ class Finder:
         admits = self._filtered(query, sight)
         named = self._named(text, sight, admits)
         if named is not None:
-            return self._found([named], query.detail or FULL)
+            return ToolsFound((detailed(*named, query.detail or FULL),))
         limit = max(1, min(query.limit, LIMIT_MAX))
         server = query.server or None
         matches = self._catalog.index.search(text, limit=limit, server=server, visible=admits)
-        return self._found(matches, query.detail) if matches else self._nothing(query, text, sight, admits)
+        if matches:
+            return ToolsFound(tuple(bounded(self._entries(matches), query.detail)))
+        return self._nothing(query, text, sight, admits)
 
     def near(self, name: str, principal: Principal) -> tuple[str, ...]:
         """The names closest to one that nobody has."""
@@ -69,22 +71,20 @@ class Finder:
 
         return admits
 
-    def _named(self, text: str, sight: Sight, admits: Admits) -> Match | None:
+    def _named(self, text: str, sight: Sight, admits: Admits) -> tuple[Entry, Match] | None:
         """The tool of which the query is the exact name."""
         name = text.strip("`'\"")
         key = sight.key(name.partition(SEPARATOR)[0])
         entry = self._catalog.entry(key, name)
         if entry is None or not admits(key, entry.tool):
             return None
-        return Match(name, key, entry.tool, 1.0, (name,))
+        return entry, Match(name, key, entry.tool, 1.0, (name,))
 
-    def _found(self, matches: list[Match], detail: str) -> ToolsFound:
-        hits = []
+    def _entries(self, matches: list[Match]) -> Iterator[tuple[Entry, Match]]:
         for match in matches:
             entry = self._catalog.entry(match.server, match.name)
             if entry is not None:
-                hits.append(detailed(entry, match, detail))
-        return ToolsFound(tuple(hits))
+                yield entry, match
 
     def _nothing(self, query: SearchTools, text: str, sight: Sight, admits: Admits) -> ToolsFound:
         """What would have been found without filters, else what is called nearly so."""

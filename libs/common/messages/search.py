@@ -20,7 +20,7 @@ class Hit(Struct, frozen=True, omit_defaults=True):
     name: str
     description: str
     input_schema: Raw
-    """Null where only names were asked for."""
+    """Null where only a line is shown: its name, score and the first sentence of its description."""
     score: float
     server: str = ""
     title: str = ""

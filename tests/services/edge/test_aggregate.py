@@ -6,8 +6,8 @@ import pytest
 
 from libs.common.codec import decode, encode
 from libs.common.messages.calls import SearchTools
+from services.edge import found
 from tests.services.edge.conftest import Edge, running
-from tests.services.edge.stub import HITS
 
 pytestmark = pytest.mark.anyio
 
@@ -67,14 +67,10 @@ async def test_filters_and_detail_reach_the_indexer(edge: Edge) -> None:
     assert (asked.server, asked.read_only, asked.detail) == ("demo", True, "full")
 
 
-async def test_names_alone_cost_a_line_each_and_fit_the_promised_schema(edge: Edge) -> None:
-    result = await search(edge, query="echo slow", detail="names")
-    lines = [{"name": hit.name, "score": hit.score, "description": hit.description} for hit in HITS]
-    assert result["structuredContent"] == {"results": lines}
-    assert [decode(item["text"]) for item in result["content"]] == lines
+async def test_the_promised_schema_wants_no_more_than_the_shortest_hit_has(edge: Edge) -> None:
     listed = (await edge.modern("tools/list")).json()["result"]["tools"][0]
     item = listed["outputSchema"]["properties"]["results"]["items"]
-    assert set(item["required"]) == set(lines[0])
+    assert set(item["required"]) == set(found.Named.__struct_fields__)
 
 
 async def test_a_search_without_hits_offers_the_nearest_names(edge: Edge) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from libs.common.codec import decode
-from libs.common.messages.search import ToolsFound
+from libs.common.errors import NULL
+from libs.common.messages.search import Hit, ToolsFound
 from services.edge import found as shown
 from services.edge.tools import SearchArguments
 from tests.services.edge.stub import HITS
@@ -15,12 +16,11 @@ def answer(
     server: str = "",
     *,
     read_only: bool = False,
-    detail: Literal["", "names", "full"] = "",
     structured: bool = True,
     **found: Any,
 ) -> Any:
     """The result for what an indexer has found."""
-    wanted = SearchArguments(query="x", server=server, read_only=read_only, detail=detail)
+    wanted = SearchArguments(query="x", server=server, read_only=read_only)
     return decode(shown.result(ToolsFound(**found), wanted, structured=structured))
 
 
@@ -30,12 +30,20 @@ def said(result: Any) -> str:
 
 
 def test_each_hit_has_a_text_that_is_the_same_as_data() -> None:
-    for detail in ("", "names", "full"):
-        result = answer(detail=detail, hits=HITS)
-        texts = [decode(item["text"]) for item in result["content"]]
-        assert texts == result["structuredContent"]["results"]
-        assert [each["name"] for each in texts] == [hit.name for hit in HITS]
-        assert set(result) == {"content", "structuredContent"}
+    result = answer(hits=HITS)
+    texts = [decode(item["text"]) for item in result["content"]]
+    assert texts == result["structuredContent"]["results"]
+    assert [each["name"] for each in texts] == [hit.name for hit in HITS]
+    assert set(result) == {"content", "structuredContent"}
+
+
+def test_a_hit_without_a_schema_is_a_line() -> None:
+    short = Hit("git__log", "Show commits", NULL, 0.5)
+    result = answer(hits=(short, HITS[1]))
+    line, whole = result["structuredContent"]["results"]
+    assert line == {"name": "git__log", "score": 0.5, "description": "Show commits"}
+    assert "input_schema" in whole
+    assert decode(result["content"][0]["text"]) == line
 
 
 def test_without_structured_content_there_are_texts_alone() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from libs.common.codec import raw
+from libs.common.codec import encode, raw
 from libs.common.errors import NULL
 from libs.common.identity import Principal
 from libs.common.messages.calls import SearchTools
@@ -108,6 +108,28 @@ def test_the_line_of_a_name_is_its_first_sentence_cut(
     catalog.update("late", Listing("late", "4", (tool("zebra", description),)))
     (hit,) = find(finder, "zebra", detail="names").hits
     assert hit.description == line
+
+
+def test_a_tool_that_is_too_large_is_a_line_among_others_and_whole_by_its_name(
+    catalog: Catalog, finder: Finder
+) -> None:
+    huge = tool("zebra", "Stripes of commits. " + "x" * 100_000)
+    catalog.update("late", Listing("late", "4", (huge,)))
+    hits = {hit.name: hit for hit in find(finder, "zebra commits").hits}
+    assert hits["late__zebra"].description == "Stripes of commits."
+    assert hits["late__zebra"].input_schema == NULL
+    assert hits["git__log"].input_schema == raw(SCHEMA)
+    (whole,) = find(finder, "late__zebra").hits
+    assert len(whole.description) > 100_000
+
+
+def test_an_answer_has_a_bound_and_the_best_have_the_room(catalog: Catalog, finder: Finder) -> None:
+    large = tuple(tool(f"zebra{n}", f"zebra {'y' * 60_000}") for n in range(50))
+    catalog.update("late", Listing("late", "4", large))
+    hits = find(finder, "zebra", server="late", limit=50, detail="full").hits
+    whole = [hit.input_schema != NULL for hit in hits]
+    assert (len(hits), whole) == (50, [True] * 8 + [False] * 42)
+    assert len(encode(hits)) < 600_000
 
 
 def test_a_server_finds_its_own_tools_alone(finder: Finder) -> None:
