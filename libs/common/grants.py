@@ -30,7 +30,7 @@ class Grant:
 def user_grant(role: str) -> Grant:
     """All that `role` may do; raises `KeyError` for a role that is none of `ROLES`."""
     inbox = _inbox(role)
-    return _GRANTS[role] + Grant((inbox,), (inbox,))
+    return _GRANTS[role] + Grant((inbox,), (inbox, subjects.METRICS))
 
 
 def _inbox(role: str) -> str:
@@ -103,7 +103,16 @@ _ANSWERS = Grant((_inbox("edge"),), ())
 
 _GRANTS = {
     "edge": Grant(
-        (subjects.REQUEST, subjects.CANCEL, subjects.EDGES, _WORKERS, _EDGES, _HELD, _STREAMS),
+        (
+            subjects.REQUEST,
+            subjects.CANCEL,
+            subjects.EDGES,
+            subjects.METRICS,
+            _WORKERS,
+            _EDGES,
+            _HELD,
+            _STREAMS,
+        ),
         (subjects.CANCEL, subjects.EDGES, _EDGES, _HELD, _STREAMS),
     )
     + _owns(subjects.SESSIONS)

@@ -24,6 +24,8 @@ from libs.common import log as logs
 from libs.common.bus import Bus, addresses
 from libs.common.config import Config, load
 from libs.common.kv import Snapshot
+from libs.common.meters.process import measured
+from libs.common.meters.telling import telling
 
 log = structlog.get_logger("service")
 
@@ -92,7 +94,9 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
     bus = Bus(url, role, replicas=config.nats.replicas)
     try:
         if await _unless(stop, bus.connect()):
-            await _live(Context(role, worker_id(role), config, bus, options, url), build, stop)
+            worker = worker_id(role)
+            async with measured(), telling(bus, role, worker):
+                await _live(Context(role, worker, config, bus, options, url), build, stop)
     finally:
         await bus.close()
     log.info("stopped")

@@ -17,6 +17,8 @@ EDGES = "nexus.v1.edges"
 """Edge to all edges: who is there, and which sessions have ended."""
 ROUTERS = "nexus.v1.routers"
 """Router to all routers: that it lives, so that each knows its share of a limit."""
+METRICS = "nexus.v1.metrics"
+"""Edge to everybody: say what you have measured."""
 FACTS = "nexus.v1.fact.>"
 FACT_STREAM = "FACTS"
 

@@ -7,6 +7,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from libs.common.meters.asking import Asking
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
 from services.edge.auth.resource import Resources, metadata_routes
@@ -20,6 +21,7 @@ from services.edge.journal import Journals
 from services.edge.legacy import Legacy
 from services.edge.lines import Lines
 from services.edge.listening import Listening
+from services.edge.metrics import metrics_routes
 from services.edge.modern import Modern
 from services.edge.pair import MESSAGES, STREAM, Posting, Reading
 from services.edge.params import Mirrored
@@ -59,8 +61,9 @@ def create_app(
     identify: Identify | None = None,
     resources: Resources | None = None,
     health: bool = True,
+    asking: Asking | None = None,
 ) -> FastAPI:
-    """Everything a client may reach. `health` is off where it has a listener of its own.
+    """Everything a client may reach. `health` and `asking` are off where they have their own listener.
 
     `flights`, `questions`, `standing` and `lines` are shared with whoever hears of what clients said to
     other replicas.
@@ -93,13 +96,17 @@ def create_app(
         app.router.routes += metadata_routes(resources)
     if health:
         app.router.routes += health_routes(catalog, settings, who)
+    if asking is not None:
+        app.router.routes += metrics_routes(asking, settings, guarded=True)
     return app
 
 
-def create_health(catalog: Catalog, settings: Settings) -> FastAPI:
-    """Health on a listener of its own, which only the operator's network reaches."""
+def create_health(catalog: Catalog, settings: Settings, asking: Asking | None = None) -> FastAPI:
+    """Health and metrics on a listener of their own, which only the operator's network reaches."""
     app = _bare(settings)
     app.router.routes += health_routes(catalog, settings)
+    if asking is not None:
+        app.router.routes += metrics_routes(asking, settings, guarded=False)
     return app
 
 

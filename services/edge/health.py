@@ -29,8 +29,8 @@ def health_routes(catalog: Catalog, settings: Settings, who: Identify | None = N
     async def ready(request: Request) -> Response:
         if who is None:
             return _readiness(catalog, {each.name for each in catalog.servers()})
-        if (refused := _refused(request, settings)) is not None:
-            return refused
+        if (answer := refused(request, settings)) is not None:
+            return answer
         return _readiness(catalog, await _visible(request, catalog, settings, who))
 
     routes = []
@@ -71,7 +71,8 @@ def _servers(catalog: Catalog, visible: Collection[str]) -> dict[str, dict[str, 
     return servers
 
 
-def _refused(request: Request, settings: Settings) -> Response | None:
+def refused(request: Request, settings: Settings) -> Response | None:
+    """What a request of another name or origin than ours is told."""
     try:
         headers = read_headers(request.scope["headers"])
         admit(

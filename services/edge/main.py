@@ -22,6 +22,7 @@ from libs.common.keyring import delegation_keys, fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
+from libs.common.meters.asking import Asking
 from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
 from services.edge.address import Proxies
@@ -71,7 +72,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     personal = Personal(dispatch, delegated) if delegated else None
     state = State(bus, fleet, listings, sessions, tombstones, personal)
     flights, questions, standing = Flights(), Questions(bus.client), Standing()
-    lines = Lines(bus.client)
+    lines, asking = Lines(bus.client), Asking(bus)
     tombstones.listen(_noted(standing))
     async with (
         client,
@@ -97,8 +98,9 @@ async def build(context: Context) -> AsyncIterator[None]:
             identify=identify,
             resources=resources(config),
             health=config.server.health.listen is None,
+            asking=None if config.server.health.alone else asking,
         )
-        async with serving(_listeners(app, state, settings, config), context):
+        async with serving(_listeners(app, state, settings, config, asking), context):
             try:
                 yield
             finally:
@@ -148,13 +150,13 @@ def _noted(standing: Standing) -> Callable[[str, Tombstone | None], None]:
 
 
 def _listeners(
-    app: FastAPI, state: State, settings: Settings, config: Config
+    app: FastAPI, state: State, settings: Settings, config: Config, asking: Asking
 ) -> list[tuple[FastAPI, Address]]:
     """The main application, and the one of a separate health listener if there is one."""
     health = config.server.health
     listeners = [(app, config.server.listen_address)]
-    if health.listen is not None and health.enabled:
-        listeners.append((create_health(state, settings), health.listen))
+    if health.listen is not None and health.alone:
+        listeners.append((create_health(state, settings, asking), health.listen))
     return listeners
 
 
@@ -183,6 +185,7 @@ def _settings(config: Config) -> Settings:
         limited=config.limited,
         forwarded=config.forwarded(),
         health_path=server.health.path if server.health.enabled else None,
+        metrics_path=server.metrics.path if server.measured else None,
     )
 
 

@@ -61,6 +61,7 @@ class Settings:
     """Headers of clients that servers get, lower-case, by server."""
     health_path: str | None = "/health"
     ready_path: str | None = "/ready"
+    metrics_path: str | None = None
 
     def deadline(self, server: str = "") -> float:
         """The absolute deadline of a request that arrives now, seconds since the epoch."""

@@ -9,7 +9,8 @@ from msgspec import Raw
 from libs.common.errors import Failure
 from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
-from libs.common.messages import calls, catalog, edges, routers, search, streams
+from libs.common.messages import calls, catalog, edges, metrics, routers, search, streams
+from libs.common.meters.cells import Series
 from libs.common.trace import Trace
 from services.connector.lease import Owner
 from services.edge.gateway import Note
@@ -154,6 +155,15 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "Kept": (
         streams.Kept,
         streams.Kept(3, (Raw(b'{"jsonrpc":"2.0","id":7,"result":{}}'),), (Raw(b"7"),), last=True),
+    ),
+    "MetricsTold": (
+        metrics.MetricsTold,
+        metrics.MetricsTold(
+            "b00t",
+            "connector",
+            "connector-1",
+            {"nexus.downstream.call.duration": (Series(("git", "success"), 1.5, (0, 2, 1)),)},
+        ),
     ),
     "RouterAlive": (routers.RouterAlive, routers.RouterAlive("router-1", leaving=True)),
     "Alive": (calls.Frame, calls.Alive("connector-1", ("c1-2a", "c1-2b"))),

@@ -13,7 +13,7 @@ import pytest
 
 from libs.common.codec import decoder, encode
 from libs.common.facts import FACTS as KINDS
-from libs.common.messages import calls, catalog, edges, routers, search, streams
+from libs.common.messages import calls, catalog, edges, metrics, routers, search, streams
 from tests.contracts.examples import FACTS, MESSAGES, STATE
 
 V1 = Path(__file__).parent / "v1"
@@ -82,7 +82,7 @@ def test_a_fact_of_a_later_version_is_read(name: str) -> None:
 
 
 def test_every_message_and_every_fact_has_its_stored_bytes() -> None:
-    assert structs(calls, catalog, edges, routers, search, streams) - PARTS <= set(STRUCTS)
+    assert structs(calls, catalog, edges, metrics, routers, search, streams) - PARTS <= set(STRUCTS)
     assert {kind.__name__ for kind in KINDS} == set(FACTS)
     assert {path.stem for path in V1.glob("*.json")} == {*STRUCTS, *FACTS, "subjects"}
 
@@ -100,6 +100,7 @@ def test_every_message_and_every_fact_has_its_stored_bytes() -> None:
         (calls.CancelRequest, {"session": "1", "request": 1}),
         (calls.Frame, {"t": "failed", "error": {"code": 1, "message": "no"}}),
         (routers.RouterAlive, {"router": "r1"}),
+        (metrics.MetricsTold, {"process": "p", "service": "edge", "worker": "e1"}),
         (search.ToolsFound, {}),
         (catalog.Listing, {"server": "a", "digest": "1"}),
         (catalog.Worker, {"worker": "w1", "servers": {"a": {"state": "ready", "since": 1}}}),

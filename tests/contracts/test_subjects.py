@@ -22,6 +22,7 @@ def listing() -> dict[str, str]:
         "cancel": subjects.CANCEL,
         "edges": subjects.EDGES,
         "routers": subjects.ROUTERS,
+        "metrics": subjects.METRICS,
         "call": subjects.call("git"),
         "worker": subjects.worker("w1"),
         "edge": subjects.edge("c1"),

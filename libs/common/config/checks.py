@@ -125,19 +125,25 @@ def _tls(key: Key, tls: dict[str, Any]) -> Iterator[Mistake]:
 
 
 def _paths(document: dict[str, Any]) -> Iterator[Mistake]:
-    health = _table(document, "server", "health")
+    health, metrics = _table(document, "server", "health"), _table(document, "server", "metrics")
     path = _table(document, "mcp").get("path", "/mcp")
-    live = health.get("path", "/health")
+    live, measured = health.get("path", "/health"), metrics.get("path", "/metrics")
     if live in ("/ready", "/metrics"):
         yield Mistake(
             ("server", "health", "path"), "", problem='"/ready" and "/metrics" have a meaning of their own'
         )
+    if measured in ("/ready", live):
+        why = 'is that of server.health.path, or "/ready", which have a meaning of their own'
+        yield Mistake(("server", "metrics", "path"), "", problem=why)
     if not isinstance(path, str) or not path.startswith("/"):
         return
     shared = health.get("enabled") is not False and "listen" not in health
     if shared and (_under(live, path) or _under("/ready", path)):
         why = 'clashes with server.health.path or with "/ready": the path and all below it are for servers'
         yield Mistake(("mcp", "path"), "", problem=why)
+    if shared and metrics.get("enabled") is True and _under(measured, path):
+        why = "clashes with mcp.path: the path and all below it are for servers"
+        yield Mistake(("server", "metrics", "path"), "", problem=why)
     if _under(path, "/.well-known"):
         yield Mistake(("mcp", "path"), "", problem='clashes with "/.well-known", which serves metadata')
 

@@ -65,6 +65,19 @@ class Health(Table):
     path: Route = "/health"
     listen: Listen | None = None
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is a listener of its own."""
+        return self.enabled and self.listen is not None
+
+
+class Metrics(Table):
+    """Prometheus text, where health is answered."""
+
+    enabled: Flag | None = None
+    """By default it is there where health has a listener of its own."""
+    path: Route = "/metrics"
+
 
 class Server(Table):
     """The edge's own listener. Sizes in bytes, times in seconds."""
@@ -72,6 +85,7 @@ class Server(Table):
     listen_address: Listen = Address("127.0.0.1", 8000)
     tls: ServerTls | None = None
     health: Health = Health()
+    metrics: Metrics = Metrics()
     max_body_size: Size = 4 * 2**20
     allowed_hosts: tuple[HostName, ...] = ()
     allowed_origins: tuple[Origin, ...] = ()
@@ -87,6 +101,11 @@ class Server(Table):
     trusted_proxies: tuple[Network, ...] = ()
     rate_limits: RateLimits | None = None
     """Without it the limits of servers hold, each router counting its share of them."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether metrics are answered."""
+        return self.health.alone if self.metrics.enabled is None else self.metrics.enabled
 
 
 class HttpTls(Table):

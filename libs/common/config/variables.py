@@ -1,4 +1,4 @@
-"""Environment variables that set limits without a line in the file; they win over it."""
+"""Environment variables that set limits and metrics without a line in the file; they win over it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,32 @@ TIERS = {
 """What each tier may, and its default once limits are switched on by `ENABLED`."""
 REDIS = ("NEXUS_REDIS_URL", "DRAGONFLY_URL")
 
+METRICS = "NEXUS_MCP_METRICS_ENABLED"
+
 _ON = ("1", "true", "yes", "on")
+_OFF = ("0", "false", "no", "off")
 _RATE = re.compile(r"\s*(\d{1,10})\s*(?:/|per)\s*(\d{0,6})\s*([a-z]+)\s*\Z", re.IGNORECASE)
 
 
 def overlay(document: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Mistake]]:
     """The resolved document with what the variables say, and what is wrong with them."""
+    document, unfit = _measured(document, env)
+    document, unfit_too = _limits(document, env)
+    return document, unfit + unfit_too
+
+
+def _measured(document: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Mistake]]:
+    said, server = env.get(METRICS, "").strip().lower(), document.get("server", {})
+    if not said or not isinstance(server, dict) or not isinstance(server.get("metrics", {}), dict):
+        return document, []
+    if said not in (*_ON, *_OFF):
+        why = f'the variable {METRICS} is neither "true" nor "false"'
+        return document, [Mistake(("server", "metrics", "enabled"), "", problem=why)]
+    metrics = {**server.get("metrics", {}), "enabled": said in _ON}
+    return {**document, "server": {**server, "metrics": metrics}}, []
+
+
+def _limits(document: dict[str, Any], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Mistake]]:
     on = env.get(ENABLED, "").strip().lower() in _ON
     server = document.get("server", {})
     if not isinstance(server, dict) or not isinstance(server.get("rate_limits", {}), dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from libs.common.meters.cells import Family, Level, Series, Spread, Sum
@@ -11,8 +11,14 @@ from libs.common.meters.registry import FAMILIES
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 AnyFamily = Family[Sum] | Family[Level] | Family[Spread]
-Part = tuple[Mapping[str, str], Iterable[Series]]
+Part = tuple[Mapping[str, str], Sequence[Series]]
 """Labels of whoever said it, and what it said."""
+
+
+def weight(name: str, parts: Iterable[Part]) -> int:
+    """How many lines `render` may give."""
+    lines = len(FAMILIES[name].bounds) + 3
+    return sum(len(series) * (lines if FAMILIES[name].bounds else 1) for _, series in parts)
 
 
 def render(name: str, parts: Iterable[Part]) -> str:
@@ -70,4 +76,4 @@ def _plain(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)

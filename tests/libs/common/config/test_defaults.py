@@ -34,6 +34,7 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             "listen_address": Address("127.0.0.1", 8000),
             "tls": None,
             "health": {"enabled": True, "path": "/health", "listen": None},
+            "metrics": {"enabled": None, "path": "/metrics"},
             "max_body_size": 4_194_304,
             "allowed_hosts": (),
             "allowed_origins": (),

@@ -199,6 +199,16 @@ def test_the_path_of_mcp_is_a_plain_absolute_path(wrong: Wrong, path: str) -> No
     )
 
 
+@pytest.mark.parametrize("path", ["/ready", "/health"])
+def test_metrics_take_no_path_with_another_meaning(wrong: Wrong, path: str) -> None:
+    assert wrong(f'server.metrics.path = "{path}"\n{TIME}')[0].startswith("server.metrics.path: is that of")
+
+
+def test_metrics_beside_mcp_are_not_below_it(wrong: Wrong) -> None:
+    text = f'server.metrics = {{ enabled = true, path = "/mcp/metrics" }}\n{TIME}'
+    assert wrong(text)[0].startswith("server.metrics.path: clashes with mcp.path")
+
+
 @pytest.mark.parametrize("path", ["/ready", "/metrics"])
 def test_liveness_takes_no_path_with_another_meaning(wrong: Wrong, path: str) -> None:
     assert wrong(f'server.health.path = "{path}"\n{TIME}')[0].startswith("server.health.path: ")
