@@ -23,6 +23,7 @@ from pydantic import BaseModel, SecretStr
 from libs.common import log as logs
 from libs.common.bus import Bus, addresses
 from libs.common.config import Config, load
+from libs.common.config.interpolate import Secrets
 from libs.common.kv import Snapshot
 from libs.common.meters.process import measured
 from libs.common.meters.telling import telling
@@ -72,6 +73,9 @@ FILES = 65_536
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 
+SECRETS: dict[str, Secrets] = {"connector": ("mcp",), "auditor": ("audit",)}
+"""Who talks to the outside, and by which tables: only it has the variables that these need."""
+
 Build = Callable[[Context], AbstractAsyncContextManager[None]]
 """Starts a service on entering, drains it on leaving."""
 
@@ -87,7 +91,7 @@ def worker_id(role: str) -> str:
 
 async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) -> None:
     """Run one service until `stop` is set; returns after it has drained."""
-    config = load(options.config, secrets=role == "connector")
+    config = load(options.config, secrets=SECRETS.get(role, False))
     hide_secrets(config)
     url = options.nats or config.nats.url.get_secret_value()
     hide_password(url)

@@ -11,6 +11,7 @@ from libs.common.config.admission import check_admission
 from libs.common.config.grants import check_auth, check_delegated
 from libs.common.config.headers import check_rules
 from libs.common.config.report import Key, Mistake
+from libs.common.config.sinks import check_sinks
 from libs.common.naming import RESERVED, SEPARATOR, is_server
 
 EXAMPLE = '[mcp.servers.time]\ncmd = ["uvx", "mcp-server-time"]'
@@ -29,7 +30,7 @@ def check_document(document: dict[str, Any]) -> list[Mistake]:
     server, access = _table(document, "server"), check_access(document)
     found = [*_downstreams(document), *_pinned(document), *_servers(document), *_paths(document)]
     rules = check_rules(("mcp", "headers"), _table(document, "mcp").get("headers"))
-    return [*found, *check_admission(server), *access, *rules]
+    return [*found, *check_admission(server), *access, *rules, *check_sinks(document)]
 
 
 def sound_servers(document: dict[str, Any]) -> dict[str, Any]:

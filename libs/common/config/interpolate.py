@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from libs.common.config.report import Key, Mistake, matches
@@ -13,6 +13,10 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.]+)\s*\}\}")
 DEFERRED = tuple(
     tuple(pattern.split("."))
     for pattern in (
+        "audit.sinks.*.headers.*",
+        "audit.sinks.*.tls.*",
+        "audit.sinks.*.token",
+        "audit.sinks.*.url",
         "mcp.headers.*.default",
         "mcp.headers.*.value",
         "mcp.servers.*.url",
@@ -27,21 +31,25 @@ DEFERRED = tuple(
         "mcp.servers.*.tls.*",
     )
 )
-"""Only the process that talks to a downstream uses these, so only it needs their variables."""
+"""Only the process that talks to a downstream or a sink uses these, so only it needs their variables."""
+
+Secrets = bool | Collection[str]
+"""Which deferred values get their variables: all, none, or those below some tables of the first level."""
 
 
 def interpolate(
-    document: dict[str, Any], env: Mapping[str, str], *, secrets: bool
+    document: dict[str, Any], env: Mapping[str, str], *, secrets: Secrets
 ) -> tuple[dict[str, Any], list[Mistake]]:
     """The document with every placeholder resolved, and what could not be.
 
     Keys and values that are not strings stay as they are. Without `secrets`, a value that only a downstream
-    needs keeps its placeholders. What a variable holds is not searched for placeholders again.
+    or a sink needs keeps its placeholders. What a variable holds is not searched for placeholders again.
     """
     mistakes: list[Mistake] = []
 
     def text(key: Key, value: str) -> str:
-        resolve = secrets or not any(matches(pattern, key) for pattern in DEFERRED)
+        mine = secrets if isinstance(secrets, bool) else key[0] in secrets
+        resolve = mine or not any(matches(pattern, key) for pattern in DEFERRED)
         return PLACEHOLDER.sub(lambda found: _variable(key, found, env, resolve, mistakes), value)
 
     resolved = {name: _walk((name,), value, text) for name, value in document.items()}

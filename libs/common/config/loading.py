@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from libs.common.config.checks import EXAMPLE, check_document, sound_servers
 from libs.common.config.findings import find_mistakes
-from libs.common.config.interpolate import interpolate
+from libs.common.config.interpolate import Secrets, interpolate
 from libs.common.config.model import Config
 from libs.common.config.refused import refuse_keys
 from libs.common.config.report import Mistake, render
@@ -21,11 +21,11 @@ from libs.common.config.variables import overlay
 from libs.common.errors import ConfigError
 
 
-def load(path: Path, *, env: Mapping[str, str] = os.environ, secrets: bool = True) -> Config:
+def load(path: Path, *, env: Mapping[str, str] = os.environ, secrets: Secrets = True) -> Config:
     """The configuration in a file; ConfigError names every mistake in it, one a line.
 
     `{{ env.X }}` is resolved from `env`. Without `secrets`, values that only the process talking to a
-    downstream uses keep their placeholders, and their variables may be unset.
+    downstream or a sink uses keep their placeholders, and their variables may be unset.
     """
     document, refused = refuse_keys(_parse(path))
     resolved, unset = interpolate(document, env, secrets=secrets)
@@ -61,9 +61,9 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _validate(
-    document: dict[str, Any], resolved: dict[str, Any], secrets: bool
+    document: dict[str, Any], resolved: dict[str, Any], secrets: Secrets
 ) -> tuple[Config | None, list[Mistake]]:
     try:
-        return Config.model_validate(sound_servers(resolved), context={"secrets": secrets}), []
+        return Config.model_validate(sound_servers(resolved), context={"secrets": secrets is True}), []
     except ValidationError as error:
         return None, list(find_mistakes(document, error))

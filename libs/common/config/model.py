@@ -20,6 +20,7 @@ from libs.common.config.browsers import Cors, Csrf
 from libs.common.config.headers import RULE_TAGS, HeaderRule, forwarded
 from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp, OAuth
 from libs.common.config.limits import RateLimits, ServerRates
+from libs.common.config.sinks import SINK_TAGS
 from libs.common.config.table import Table
 from libs.common.config.values import (
     Address,
@@ -196,7 +197,7 @@ def _kind(value: Any) -> str:
 
 STDIO, HTTP = "<stdio>", "<http>"
 """Tags of the two kinds; pydantic puts them into the place of a mistake, where `findings` takes them out."""
-TAGS = (STDIO, HTTP, *KINDS, *RULE_TAGS)
+TAGS = (STDIO, HTTP, *KINDS, *RULE_TAGS, *SINK_TAGS)
 
 AnyServer = Annotated[
     Annotated[StdioServer, Tag(STDIO)] | Annotated[HttpServer, Tag(HTTP)],

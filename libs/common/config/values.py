@@ -98,8 +98,13 @@ def _split(text: str) -> SplitResult | None:
         return None
 
 
+def _deferred(text: str, info: ValidationInfo) -> bool:
+    """Whether another process will put the variables in."""
+    return not (info.context or {}).get("secrets", True) and PLACEHOLDER.search(text) is not None
+
+
 def _url(text: str, info: ValidationInfo) -> str:
-    if not (info.context or {}).get("secrets", True) and PLACEHOLDER.search(text):
+    if _deferred(text, info):
         return text
     url = _split(text)
     if url is None or url.scheme not in ("http", "https"):
@@ -117,7 +122,9 @@ def _bus(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _storage(secret: SecretStr) -> SecretStr:
+def _storage(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    if _deferred(secret.get_secret_value(), info):
+        return secret
     url = _split(secret.get_secret_value())
     if url is None or url.scheme not in ("redis", "rediss"):
         raise expected('the URL of a Redis or Valkey, such as "redis://127.0.0.1:6379/0" or "rediss://…"')

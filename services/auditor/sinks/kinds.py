@@ -1,0 +1,33 @@
+"""The sink that a table of the configuration asks for."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from libs.common.config.sinks import FileSink, RedisSink, StdoutSink, WebhookSink
+from libs.common.config.sinks import Sink as Table
+from services.auditor.sinks.sink import Sink
+
+
+def make_sink(table: Table) -> Sink:
+    """Not connected yet. Raises `ConfigError` for files it needs and cannot use."""
+    # Each imports its client, which only whoever uses it should pay for.
+    match table:
+        case FileSink():
+            from services.auditor.sinks.file import File
+
+            return File(table)
+        case StdoutSink():
+            from services.auditor.sinks.stdout import Stdout
+
+            return Stdout(table)
+        case WebhookSink():
+            from services.auditor.sinks.webhook import Webhook
+
+            return Webhook(table)
+        case RedisSink():
+            from services.auditor.sinks.redis import Redis
+
+            return Redis(table)
+        case _:
+            assert_never(table)
