@@ -41,6 +41,15 @@ CLIENT = Path(__file__).with_name("client.mjs")
 ODD = msgspec.json.decode(WITNESS.with_name("odd.json").read_bytes().replace(b"\n", b""), type=dict[str, Raw])
 MODES = ["2026-07-28", "legacy"]
 SEARCHES = {"what time is it in another timezone": "time__convert_time", "commit history": "git__git_log"}
+KINDS: list[dict[str, Any]] = [
+    {"query": "commit history", "detail": "names"},
+    {"query": "commit history", "detail": "full"},
+    {"query": "git__git_log"},
+    {"query": "commit history", "server": "time", "read_only": True},
+    {"query": "commit history", "server": "gti"},
+    {"query": "commit history", "limit": 51},
+]
+"""Searches with every kind of answer: clients check them against the schema that they were promised."""
 
 
 @dataclass
@@ -92,7 +101,7 @@ def typescript(world: World) -> dict[str, Any]:
     plan = {
         "url": world.gateway.url,
         "lists": ["", *(f"/{name}" for name in world.tools)],
-        "searches": [{"query": query} for query in SEARCHES],
+        "searches": [*({"query": query} for query in SEARCHES), *KINDS],
         "calls": calls,
     }
     done = subprocess.run(
@@ -116,6 +125,8 @@ async def test_the_python_client_finds_two_tools_and_through_them_all(world: Wor
                 found = await client.call_tool("search", {"query": query})
                 assert found.structured_content is not None
                 assert wanted in [hit["name"] for hit in found.structured_content["results"][:3]]
+            for kind in KINDS:
+                assert (await client.call_tool("search", kind)).content
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -146,8 +157,11 @@ def test_the_typescript_client_lists_what_there_is(world: World, typescript: dic
 
 
 def test_the_typescript_client_finds_tools_by_words(typescript: dict[str, Any]) -> None:
-    for wanted, found in zip(SEARCHES.values(), typescript["searches"], strict=True):
+    for wanted, found in zip(SEARCHES.values(), typescript["searches"], strict=False):
         assert wanted in [hit["name"] for hit in found["structuredContent"]["results"][:3]]
+    kinds = typescript["searches"][len(SEARCHES) :]
+    assert [each.get("isError", False) for each in kinds] == [False] * 4 + [True] * 2
+    assert all(each["content"] for each in kinds)
 
 
 def test_what_the_typescript_client_calls_is_what_the_servers_say(
