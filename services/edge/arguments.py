@@ -19,15 +19,16 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 _PLACE = re.compile(r"at `\$\.(\w+)")
 
 
-def read(given: object, kind: type[T], expected: Mapping[str, str], *, known: bool = False) -> T | str:
+def read(given: object, kind: type[T], expected: Mapping[str, str]) -> T | str:
     """`given` as the struct `kind`, or a sentence that names the argument that is wrong and what it must be.
 
-    `expected` has the words for each argument; `known` refuses arguments that `kind` does not have.
+    `expected` has the words for each argument. One that `kind` does not have is wrong as well: a misspelt one
+    would otherwise be left out without a word.
     """
     if not isinstance(given, dict):
         return "The arguments must be a JSON object."
     names = [field.encode_name for field in fields(kind)]
-    strange = [name for name in given if name not in names] if known else []
+    strange = [name for name in given if name not in names]
     if strange:
         return f"There is no argument {_shown(strange[0])}; there are {', '.join(names)}."
     try:

@@ -44,7 +44,7 @@ class MetaTools:
 
     async def search(self, ask: Ask) -> Raw:
         """The tools found, or what a model may try instead."""
-        wanted = read(ask.params.get("arguments", {}), SearchArguments, EXPECTED, known=True)
+        wanted = read(ask.params.get("arguments", {}), SearchArguments, EXPECTED)
         if isinstance(wanted, str):
             return refused(SEARCH, wanted)
         if not wanted.query and not wanted.keywords:

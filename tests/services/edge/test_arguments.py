@@ -13,7 +13,7 @@ TEXTS = "at most 32 texts, each of at most 1024 characters"
 
 
 def searched(**given: Any) -> SearchArguments | str:
-    return read({"query": "x", **given}, SearchArguments, EXPECTED, known=True)
+    return read({"query": "x", **given}, SearchArguments, EXPECTED)
 
 
 def test_arguments_that_fit_are_taken() -> None:
@@ -50,6 +50,12 @@ def test_an_argument_that_does_not_fit_is_named_with_what_is_expected(
 def test_an_argument_that_does_not_exist_is_named_with_those_that_do() -> None:
     there = "query, keywords, limit, server, read_only, detail"
     assert searched(readonly=True) == f'There is no argument "readonly"; there are {there}.'
+
+
+def test_a_tool_is_not_run_without_the_arguments_that_were_meant_for_it() -> None:
+    given = {"name": "git__log", "args": {"max": 3}}
+    said = 'There is no argument "args"; there are name, arguments.'
+    assert read(given, ExecuteArguments, EXPECTED) == said
 
 
 def test_a_missing_argument_is_named() -> None:
