@@ -103,6 +103,15 @@ class Bus:
             raise BusUnavailable("the gateway has lost its message bus; try again in a moment")
         await self.nats.publish(subject, payload, reply)
 
+    async def send(self, commands: bytes) -> None:
+        """Hand ready-made commands of the protocol to the broker; raises `BusUnavailable` without one.
+
+        For many messages at once: nats-py takes 20 µs for each that has headers.
+        """
+        if not self.nats.is_connected:
+            raise BusUnavailable("the gateway has lost its message bus; try again in a moment")
+        await self.nats.send(commands)
+
     async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
         """Subscribe; call `settled` before promising anybody that messages arrive.
 

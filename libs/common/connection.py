@@ -28,6 +28,11 @@ class Connection(Client):
         self.direct: dict[int, Handler] = {}
         self.raw: dict[int, Raw] = {}
 
+    async def send(self, commands: bytes) -> None:
+        """Write commands of the protocol as they are; the caller has made sure that they are right."""
+        await self._send_command(commands)
+        await self._flush_pending()
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         raw = self.raw.get(sid)
         handler = self.direct.get(sid)

@@ -24,6 +24,7 @@ NexusError                       code, HTTP status, whether the call was execute
 │   ├── Draining                 this worker is going away
 │   ├── ScopeRefused             the token lacks a scope the operation needs, 403
 │   ├── BusUnavailable           the gateway has lost its bus, 503
+│   ├── AuditUnavailable         what is asked for cannot be recorded, and must be, 503
 │   └── RateLimited              too many calls of a server, a tool or a group
 │       └── TooManyRequests      too many of this caller, or of all together, 429
 ├── Lost                         executed: unknown
@@ -181,6 +182,11 @@ class Draining(Refused):
 
 class BusUnavailable(Refused):
     code = -31006
+    http = 503
+
+
+class AuditUnavailable(Refused):
+    code = -31009
     http = 503
 
 

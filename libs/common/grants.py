@@ -30,7 +30,7 @@ class Grant:
 def user_grant(role: str) -> Grant:
     """All that `role` may do; raises `KeyError` for a role that is none of `ROLES`."""
     inbox = _inbox(role)
-    return _GRANTS[role] + Grant((inbox,), (inbox, subjects.METRICS))
+    return _GRANTS[role] + Grant((subjects.AUDIT, inbox), (inbox, subjects.METRICS))
 
 
 def _inbox(role: str) -> str:

@@ -21,6 +21,8 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 from libs.common import log as logs
+from libs.common.audit.events import Event
+from libs.common.audit.trail import NO_TRAIL, Trail, trail_of
 from libs.common.bus import Bus, addresses
 from libs.common.config import Config, load
 from libs.common.config.interpolate import Secrets
@@ -60,6 +62,8 @@ class Context:
     bus: Bus
     options: Options
     nats_url: str
+    trail: Trail = NO_TRAIL
+    """Where this process records what it does."""
 
 
 GC_ALLOCATIONS = 10_000
@@ -99,8 +103,9 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
     try:
         if await _unless(stop, bus.connect()):
             worker = worker_id(role)
+            trail = trail_of(config, options.config, bus, worker)
             async with measured(), telling(bus, role, worker):
-                await _live(Context(role, worker, config, bus, options, url), build, stop)
+                await _live(Context(role, worker, config, bus, options, url, trail), build, stop)
     finally:
         await bus.close()
     log.info("stopped")
@@ -128,11 +133,26 @@ async def _live(context: Context, build: Build, stop: asyncio.Event) -> None:
 
 
 async def _until_stopped(context: Context, build: Build, ready: asyncio.Event, stop: asyncio.Event) -> None:
-    async with build(context):
+    async with _recorded(context), build(context):
         ready.set()
         log.info("ready", worker=context.worker)
         await stop.wait()
         log.info("draining")
+
+
+@asynccontextmanager
+async def _recorded(context: Context) -> AsyncIterator[None]:
+    """The trail is open longer than the service, and says when that began and ended."""
+    async with context.trail as trail:
+        trail.record(Event(code="service.started", facts=_life(context)))
+        try:
+            yield
+        finally:
+            trail.record(Event(code="service.stopped", facts=_life(context)))
+
+
+def _life(context: Context) -> dict[str, object]:
+    return {"role": context.role, "worker": context.worker, "pid": os.getpid()}
 
 
 def hide_secrets(value: object) -> None:

@@ -26,6 +26,7 @@ EVENTS = "nexus.v1.stream.>"
 EVENT_STREAM = "EVENTS"
 
 AUDIT = "audit.v1.>"
+"""What happened, for auditors: the class of OCSF, and sixteen characters for a tenant, if there is one."""
 AUDIT_STREAM = "AUDIT"
 DEAD = "audit.dead.v1.*"
 DEAD_STREAM = "AUDIT_DEAD"
@@ -76,6 +77,11 @@ def fact(noun: str, past: str) -> str:
 def dead(sink: str) -> str:
     """Audit events that a sink never took, kept in the stream `AUDIT_DEAD`."""
     return f"audit.dead.v1.{minted(sink)}"
+
+
+def audit(target: str) -> str:
+    """One class of audit events, `<class>` or `<class>.<tenant16>` as `audit.events` has them."""
+    return f"{AUDIT.removesuffix('>')}{target}"
 
 
 def inbox(role: str, client: str) -> str:

@@ -1,5 +1,6 @@
 """The configuration: one TOML file, read once, checked as a whole."""
 
+from libs.common.config.audit import Audit, Capture
 from libs.common.config.auth import (
     Auth,
     ClientCredentials,
@@ -42,7 +43,9 @@ from libs.common.config.values import Address, parse_address
 
 __all__ = [
     "Address",
+    "Audit",
     "Auth",
+    "Capture",
     "ClientCredentials",
     "ConfidentialClient",
     "Config",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from libs.common.config.audit import Capture
 from libs.common.config.report import Key, Mistake
 from libs.common.config.table import Table
 from libs.common.config.values import ScopeName
@@ -24,9 +25,20 @@ class Access(Table):
         return Rule(self.allow, self.deny or frozenset(), self.required_scopes, lists)
 
 
-def rules_of(server: Access, tools: dict[str, Access], *, delegated: bool = False) -> Rules:
+class ToolAccess(Access):
+    """Rules for single tools, and what of their calls the audit shows."""
+
+    audit: Capture | None = None
+
+    @property
+    def rules(self) -> bool:
+        """Whether it says who may; one that is about the audit alone does not."""
+        return self.audit is None or self.model_fields_set != {"audit"}
+
+
+def rules_of(server: Access, tools: dict[str, ToolAccess], *, delegated: bool = False) -> Rules:
     """What policy is to know of one server."""
-    return Rules(server.rule(), {name: tool.rule() for name, tool in tools.items()}, delegated)
+    return Rules(server.rule(), {name: tool.rule() for name, tool in tools.items() if tool.rules}, delegated)
 
 
 def check_access(document: dict[str, Any]) -> Iterator[Mistake]:

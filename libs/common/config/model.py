@@ -14,7 +14,8 @@ from pydantic import (
     Tag,
 )
 
-from libs.common.config.access import Access, rules_of
+from libs.common.config.access import Access, ToolAccess, rules_of
+from libs.common.config.audit import Audit
 from libs.common.config.auth import KINDS, Auth, Delegated
 from libs.common.config.browsers import Cors, Csrf
 from libs.common.config.headers import RULE_TAGS, HeaderRule, forwarded
@@ -148,7 +149,7 @@ class Downstream(Access):
     """What a server of either kind may set. Times in seconds."""
 
     name: str
-    tools: dict[str, Access] = Field(default_factory=dict)
+    tools: dict[str, ToolAccess] = Field(default_factory=dict)
     """Rules for single tools, by name or pattern."""
     era: Era = "auto"
     timeout: Timeout | None = None
@@ -252,6 +253,7 @@ class Config(Table):
     mcp: Mcp = Mcp()
     nats: Nats = Nats()
     seal: Seal = Seal()
+    audit: Audit = Audit()
 
     def policy(self) -> Policy:
         """Who may what, as all servers together say."""

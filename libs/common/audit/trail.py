@@ -1,0 +1,288 @@
+"""One process's audit trail: each event is numbered, chained, on this machine's disk, and shipped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from libs.common.audit.chain import Chain
+from libs.common.audit.commit import Commit
+from libs.common.audit.events import Event, target_of
+from libs.common.audit.fingerprint import Fingerprints
+from libs.common.audit.folders import Orphan, begin, orphans, predecessor
+from libs.common.audit.held import Held
+from libs.common.audit.shipper import Shipper, Source
+from libs.common.audit.spool import Spool, SpoolFull, line_of
+from libs.common.bus import Bus
+from libs.common.config import Config
+from libs.common.errors import AuditUnavailable
+from libs.common.keyring import fleet_keys
+
+log = structlog.get_logger("audit")
+
+SPOOL_VARIABLE = "NEXUS_AUDIT_SPOOL"
+DURABLE_WITHIN = 2.0
+"""Seconds until a strict call is refused whose event is on no disk."""
+FLUSH_WITHIN = 5.0
+ADOPT_EVERY = 10.0
+"""Seconds between two looks for spools whose writer has died."""
+REOPEN_EVERY = 1.0
+SAY_EVERY = 5.0
+
+
+class Ticket(NamedTuple):
+    """What `record` gives: where the event is, for `durable`."""
+
+    uid: str = ""
+    position: int = 0
+    stored: asyncio.Future[None] | None = None
+
+
+NO_TICKET = Ticket()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What of a trail is worth a metric; times in seconds, sizes in bytes."""
+
+    lag: float = 0.0
+    """Age of the oldest event that the stream has not got."""
+    backlog: int = 0
+    recorded: int = 0
+    published: int = 0
+    lost: int = 0
+
+
+class Trail:
+    """Records events. An async context manager: leaving it ships what is left, for 5 s at most.
+
+    `strict` promises that an event is on a disk when `durable` returns; otherwise it outlives this process,
+    but perhaps not a loss of power.
+    """
+
+    enabled = True
+
+    def __init__(
+        self,
+        bus: Bus,
+        root: Path,
+        key: bytes,
+        *,
+        worker: str,
+        strict: bool = False,
+        most: int = 256 * 2**20,
+    ) -> None:
+        self.strict = strict
+        self.fingerprints = Fingerprints(key)
+        self._bus, self._root, self._worker, self._most = bus, root, worker, most
+        self._orphans: list[Orphan] = []
+        self._spool: Spool | None = None
+        self._tried = -REOPEN_EVERY
+        self._held = Held()
+        self._commit = Commit()
+        self._shipper = Shipper(bus, self._sources)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._missing: tuple[int, int] | None = None
+        self._lost = 0
+        self._told = -SAY_EVERY
+        self._chain = Chain(worker)
+        self._reopen()
+
+    async def __aenter__(self) -> Trail:
+        self._tasks = [
+            asyncio.create_task(self._shipper.run(), name="audit-shipper"),
+            asyncio.create_task(self._adopt(), name="audit-adopt"),
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not await self._shipper.flushed(FLUSH_WITHIN):
+            log.warning("audit events stay on this machine until the next start", bytes=self.stats.backlog)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        self._sweep()
+        await self._commit.close()
+        for each in (*self._orphans, *filter(None, (self._spool,))):
+            each.close()
+
+    def record(self, event: Event) -> Ticket:
+        """Write `event` down. Raises `AuditUnavailable`, only if strict, when nothing can take it."""
+        ticket = self._record(event)
+        if self._missing is not None and ticket is not NO_TICKET:
+            self._tell_gap()
+        return ticket
+
+    async def durable(self, ticket: Ticket) -> None:
+        """Strict: return when the event is on a disk, here or in the stream; else at once.
+
+        Raises `AuditUnavailable` after 2 s.
+        """
+        if not self.strict or not ticket.uid:
+            return
+        try:
+            async with asyncio.timeout(DURABLE_WITHIN):
+                await self._stored(ticket)
+        except TimeoutError:
+            raise AuditUnavailable(UNRECORDED) from None
+
+    @property
+    def stats(self) -> Stats:
+        sources = self._sources()
+        oldest = next((born for each in sources if (born := each.oldest())), 0.0)
+        return Stats(
+            lag=max(0.0, time.time() - oldest) if oldest else 0.0,
+            backlog=sum(each.end - each.acked for each in sources),
+            recorded=self._chain.seq,
+            published=self._shipper.published,
+            lost=self._lost,
+        )
+
+    def _record(self, event: Event) -> Ticket:
+        sealed = self._chain.seal(event)
+        data = line_of(target_of(event), sealed.uid, sealed.line)
+        spool = self._spool or self._reopen()
+        why = "earlier ones wait in memory" if spool is not None else f"{self._root} cannot be written"
+        if spool is not None and not self._held.backlog:
+            try:
+                position = spool.append(data)
+            except SpoolFull as error:
+                why = str(error)
+            else:
+                self._shipper.wake()
+                return Ticket(sealed.uid, position)
+        return self._hold(sealed.uid, sealed.seq, data, why)
+
+    def _hold(self, uid: str, seq: int, data: bytes, why: str) -> Ticket:
+        """Keep an event in memory for the stream, if there is one."""
+        if self._bus.connected and self._held.room:
+            stored = self._held.append(data)
+            self._shipper.wake(urgent=True)
+            return Ticket(uid, 0, stored)
+        self._missing = (self._missing[0] if self._missing else seq, seq)
+        self._say("audit events are lost" if not self.strict else "calls are refused", why)
+        if self.strict:
+            raise AuditUnavailable(UNRECORDED)
+        self._lost += 1
+        return NO_TICKET
+
+    def _tell_gap(self) -> None:
+        """Say in the trail itself what it has not got."""
+        first, last = self._missing or (0, 0)
+        self._missing = None
+        facts = {"first": first, "last": last, "count": last - first + 1, "refused": self.strict}
+        with suppress(AuditUnavailable):
+            self._record(Event(code="audit.gap", message="events could not be written down", facts=facts))
+
+    async def _stored(self, ticket: Ticket) -> None:
+        if ticket.stored is not None:
+            await asyncio.shield(ticket.stored)
+            return
+        if self._spool is None:
+            return
+        try:
+            await self._commit.upto(self._spool, ticket.position)
+        except OSError as error:
+            self._say("the audit spool cannot be synced; waiting for the stream", error.strerror or "")
+            await self._shipper.shipped(self._spool, ticket.position)
+
+    def _sources(self) -> Sequence[Source]:
+        spool = () if self._spool is None else (self._spool,)
+        return (*self._orphans, *spool, self._held)
+
+    def _reopen(self) -> Spool | None:
+        """Begin a folder, at most once a second; the first time after what a predecessor has left."""
+        if time.monotonic() - self._tried < REOPEN_EVERY:
+            return None
+        self._tried = time.monotonic()
+        role = self._bus.role
+        try:
+            found = list(orphans(self._root, role))
+            before = predecessor(found, self._worker)
+            if not self._chain.seq:
+                self._chain = Chain(self._worker, before.head() if before else None)
+            self._orphans += found
+            self._spool = begin(self._root, role, self._worker, self._most, keep=self.strict)
+        except OSError as error:
+            self._say("the audit spool cannot be opened", f"{self._root}: {error.strerror}")
+        return self._spool
+
+    async def _adopt(self) -> None:
+        """Ship what others leave that die without a successor."""
+        while True:
+            self._sweep()
+            await asyncio.sleep(ADOPT_EVERY)
+            with suppress(OSError):
+                for orphan in orphans(self._root):
+                    if orphan.finished:
+                        orphan.close()
+                    else:
+                        self._orphans.append(orphan)
+                        self._shipper.wake()
+
+    def _sweep(self) -> None:
+        """Let go of what is shipped; our role's is of no further use."""
+        for orphan in [each for each in self._orphans if each.finished]:
+            self._orphans.remove(orphan)
+            if orphan.role == self._bus.role:
+                orphan.remove()
+            else:
+                orphan.close()
+
+    def _say(self, what: str, why: str) -> None:
+        if time.monotonic() - self._told > SAY_EVERY:
+            self._told = time.monotonic()
+            log.warning(what, why=why)
+
+
+def trail_of(config: Config, file: Path, bus: Bus, worker: str) -> Trail:
+    """The trail of a process of `bus.role`, as the configuration in `file` wants it.
+
+    Without a key of the fleet fingerprints mean nothing beyond this process. Raises `ConfigError`.
+    """
+    audit = config.audit
+    if not audit.enabled:
+        return NO_TRAIL
+    given = os.environ.get(SPOOL_VARIABLE)
+    root = Path(given) if given else audit.spool or file.resolve().parent / ".nexus" / "audit"
+    key = next(iter(fleet_keys(config)), None) or os.urandom(32)
+    strict = audit.mode == "strict"
+    return Trail(bus, root, key, worker=worker, strict=strict, most=audit.spool_max_size)
+
+
+UNRECORDED = "the call cannot be recorded now, and nothing is done without; try again in a moment"
+
+
+class _NoTrail(Trail):
+    """Records nothing."""
+
+    enabled = False
+
+    def __init__(self) -> None:
+        self.strict = False
+        self.fingerprints = Fingerprints(os.urandom(32))
+
+    async def __aenter__(self) -> Trail:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def record(self, event: Event) -> Ticket:
+        return NO_TICKET
+
+    @property
+    def stats(self) -> Stats:
+        return Stats()
+
+
+NO_TRAIL: Trail = _NoTrail()
+"""Where auditing is off."""
