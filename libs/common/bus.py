@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import nats
 import structlog
@@ -65,7 +66,7 @@ class Bus:
         self.nats = Connection()
         self._url = url
         self._name = name or f"nexus-{role}"
-        self._echoes: set[asyncio.Future[bytes]] = set()
+        self._echoes: set[asyncio.Future[Any]] = set()
         self._told = -SAY_EVERY
         self._refused: list[str] = []
         self._closing = False
@@ -135,18 +136,26 @@ class Bus:
         token = f"echo-{secrets.token_hex(6)}"
         echoed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.answers[token] = lambda data: None if echoed.done() else echoed.set_result(data)
-        self._echoes.add(echoed)
         try:
-            await self.nats.publish(f"{self.inbox}.{token}", b"!")
-            async with asyncio.timeout(timeout):
-                await echoed
+            with self.tied(echoed):
+                await self.nats.publish(f"{self.inbox}.{token}", b"!")
+                async with asyncio.timeout(timeout):
+                    await echoed
         except TimeoutError:
             raise BusUnavailable(f"the message bus did not answer within {timeout:g} s") from None
         finally:
             self.answers.pop(token, None)
-            self._echoes.discard(echoed)
         if self._refused:
             raise BusUnavailable(f"the message bus refused: {self._refused.pop()}")
+
+    @contextmanager
+    def tied(self, awaited: asyncio.Future[Any]) -> Iterator[None]:
+        """Within, `awaited` raises `BusUnavailable` as soon as the connection is lost."""
+        self._echoes.add(awaited)
+        try:
+            yield
+        finally:
+            self._echoes.discard(awaited)
 
     async def unsubscribe(self, sub: Subscription) -> None:
         """Stop new messages on `sub`; returns when every message that had arrived was handled.

@@ -10,10 +10,12 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.common.audit.events import KINDS, Decision, Event, Kind, Payload
 from libs.common.audit.parties import actor, requested, source, user
 from libs.common.audit.text import LONG, clean, listed, quoted
+from libs.common.identity import Principal
 
 OCSF = "1.8.0"
 EVENT_MAX = 16 * 1024
@@ -22,6 +24,11 @@ HASH_SIZE = len('"hash":"",') + 64
 KEYS_MAX = 1024
 FIELDS_MAX = 4096
 FACTS_MAX = 8 * 1024
+
+BARE = 64
+"""Characters kept of each text of an event that would be too long."""
+WHO = ("tenant", "app", "address", "user_agent", "path", "session", "token")
+WHAT = ("operation", "server", "tool", "definition", "rule", "call", "message")
 
 _sorted = msgspec.json.Encoder(order="sorted").encode
 _PRODUCT = b'"product":{"name":"Nexus","vendor_name":"Nexus","version":%b}' % quoted(version("nexus-gateway"))
@@ -86,15 +93,17 @@ def _rendered(event: Event, stamp: Stamp) -> tuple[bytes, bytes]:
 
 
 def _bare(event: Event) -> Event:
-    """The event without what may be long: digests and sizes stay."""
+    """The event with every text short, and without the content of lists: digests and sizes stay."""
+    texts = {name: clean(getattr(event, name), BARE) for name in WHO + WHAT}
+    who = event.principal
+    principal = Principal(
+        clean(who.subject, BARE), clean(who.issuer, BARE), client=clean(who.client, BARE), tier=who.tier
+    )
     args, result = (
         each if each is None else Payload(each.size, each.digest) for each in (event.args, event.result)
     )
     facts = None if event.facts is None else {"dropped": "too long"}
-    principal = msgspec.structs.replace(event.principal, groups=event.principal.groups[:4])
-    return msgspec.structs.replace(
-        event, args=args, result=result, facts=facts, principal=principal, user_agent=event.user_agent[:64]
-    )
+    return replace(event, principal=principal, args=args, result=result, facts=facts, **texts)
 
 
 def _severity(event: Event, kind: Kind) -> int:

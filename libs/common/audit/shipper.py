@@ -62,9 +62,10 @@ class Publisher:
         acks = _Acks(count)
         self._bus.answers[token] = acks.take
         try:
-            async with asyncio.timeout(ACK_WITHIN):
-                await self._bus.send(commands)
-                await acks.done
+            with self._bus.tied(acks.done):
+                async with asyncio.timeout(ACK_WITHIN):
+                    await self._bus.send(commands)
+                    await acks.done
         except TimeoutError:
             raise NotTaken("the stream of audit events does not answer") from None
         except BusUnavailable as error:
@@ -122,7 +123,8 @@ class Shipper:
         self._sources = sources
         self._publisher = Publisher(bus)
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._pressed = asyncio.Event()
+        self._trying: list[asyncio.Future[None]] = []
         self._urgent = asyncio.Event()
         self._progress = asyncio.Event()
         self.published = 0
@@ -143,33 +145,42 @@ class Shipper:
                 shipped = await self._ship()
             except NotTaken as error:
                 self._say(str(error))
+                self._rest()
                 backoff = min(backoff * 2, BACKOFF_MAX)
-                await asyncio.sleep(backoff)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(backoff):
+                        await self._pressed.wait()
+                self._pressed.clear()
                 continue
             backoff = LINGER
             self._say("")
             if shipped:
                 continue
-            self._idle.set()
+            self._rest()
             await self._wake.wait()
             self._wake.clear()
-            self._idle.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER):
                     await self._urgent.wait()
             self._urgent.clear()
 
     async def flushed(self, timeout: float) -> bool:
-        """Whether everything recorded before is in the stream within `timeout` seconds."""
-        self._urgent.set()
-        self._idle.clear()
-        self._wake.set()
-        try:
+        """Whether all that is recorded is in the stream: tries once more, for `timeout` seconds at most."""
+        tried = asyncio.get_running_loop().create_future()
+        self._trying.append(tried)
+        self.wake(urgent=True)
+        self._pressed.set()
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+                await tried
+        return not any(source.read(source.acked) for source in self._sources())
+
+    def _rest(self) -> None:
+        """Nothing is left to ship, or nobody takes it."""
+        for tried in self._trying:
+            if not tried.done():
+                tried.set_result(None)
+        self._trying.clear()
 
     async def shipped(self, source: Source, position: int) -> None:
         """Return when the stream has all of `source` before `position`."""

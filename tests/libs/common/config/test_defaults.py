@@ -71,6 +71,18 @@ def test_the_defaults_are_exactly_these(read: Read) -> None:
             },
         },
         "seal": {"keys": ()},
+        "audit": {
+            "enabled": True,
+            "mode": "fast",
+            "spool": None,
+            "spool_max_size": 268_435_456,
+            "max_age": 2_592_000.0,
+            "max_size": 1_073_741_824,
+            "replicas": 1,
+            "signing_key": None,
+            "checkpoint_interval": 60.0,
+            "sinks": {},
+        },
     }
 
 
