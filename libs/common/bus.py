@@ -19,6 +19,7 @@ from nats.js import JetStreamContext
 from libs.common import subjects
 from libs.common.connection import Connection, Handler, Raw
 from libs.common.errors import BusUnavailable
+from libs.common.meters import families
 
 log = structlog.get_logger("bus")
 
@@ -241,5 +242,6 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         log.info("bus reconnected")
+        families.RECONNECTS.cell().add()
         for callback in self._on_reconnect:
             callback()

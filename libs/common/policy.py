@@ -76,6 +76,7 @@ class Policy:
         self._rules = {name: each for name, each in (rules or {}).items() if each != Rules()}
         self._delegated = any(each.delegated for each in self._rules.values())
         self._decide = lru_cache(maxsize=50_000)(self._judge)
+        self.remembered = self._decide.cache_info
 
     @property
     def personal(self) -> bool:

@@ -79,6 +79,10 @@ class Aggregate:
         }
 
     @property
+    def server(self) -> str:
+        return ""
+
+    @property
     def logs(self) -> bool:
         return True
 

@@ -21,6 +21,7 @@ from services.edge.journal import Journals
 from services.edge.legacy import Legacy
 from services.edge.lines import Lines
 from services.edge.listening import Listening
+from services.edge.measured import Measured
 from services.edge.metrics import metrics_routes
 from services.edge.modern import Modern
 from services.edge.pair import MESSAGES, STREAM, Posting, Reading
@@ -31,6 +32,7 @@ from services.edge.questions import Questions
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
+from services.edge.tally import Tally
 from services.edge.tasks import Tickets
 from services.edge.transparent import Transparent
 from services.edge.vigil import Vigil
@@ -41,10 +43,16 @@ class Application(FastAPI):
 
     cors: Cors | None = None
     csrf: str | None = None
+    quiet: frozenset[str | None] = frozenset()
 
     def build_middleware_stack(self) -> ASGIApp:
-        app = ExceptionMiddleware(self.router, self.exception_handlers)
-        return app if self.cors is None and self.csrf is None else Browsers(app, self.cors, self.csrf)
+        app: ASGIApp = ExceptionMiddleware(self.router, self.exception_handlers)
+        if self.cors is not None or self.csrf is not None:
+            app = Browsers(app, self.cors, self.csrf)
+        paths: dict[object, str] = {
+            each.endpoint: each.path for each in self.router.routes if isinstance(each, Route)
+        }
+        return Measured(app, paths, self.quiet)
 
 
 def create_app(
@@ -62,6 +70,7 @@ def create_app(
     resources: Resources | None = None,
     health: bool = True,
     asking: Asking | None = None,
+    tally: Tally | None = None,
 ) -> FastAPI:
     """Everything a client may reach. `health` and `asking` are off where they have their own listener.
 
@@ -73,10 +82,11 @@ def create_app(
     sessions = Sessions(keys, catalog, settings.session_ttl)
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)
-    conversation = Conversation(gateway, catalog, flights, questions, standing, vigil)
+    tally = tally or Tally(catalog, settings)
+    conversation = Conversation(gateway, catalog, flights, questions, standing, vigil, tally)
     listening = Listening(catalog, standing, journals, settings.listen_ttl)
     legacy = Legacy(conversation, catalog, sessions, listening, settings)
-    modern, listed = Modern(settings), Listed()
+    modern, listed = Modern(settings, tally), Listed()
     aggregate = Aggregate(gateway, catalog, settings, keys, schemas, parked, standing.closing)
 
     def one(scope: Scope) -> Transparent:
@@ -112,7 +122,7 @@ def create_health(catalog: Catalog, settings: Settings, asking: Asking | None = 
 
 def _bare(settings: Settings) -> Application:
     """No generated documentation, no redirect from `/mcp/` (paths are exact), no telemetry but our own."""
-    return Application(
+    app = Application(
         title="Nexus",
         version=settings.version,
         openapi_url=None,
@@ -121,3 +131,5 @@ def _bare(settings: Settings) -> Application:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.quiet = frozenset({settings.health_path, settings.ready_path, settings.metrics_path})
+    return app

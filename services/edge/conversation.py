@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from services.edge.sessions import Session
 from services.edge.standing import Standing
 from services.edge.streams import Outlet, Watch
 from services.edge.surface import Ask
+from services.edge.tally import Tally
 from services.edge.vigil import Vigil
 
 REASON_MAX = 256
@@ -45,23 +47,6 @@ DEFAULT_LEVEL = "info"
 _EMPTY = Raw(b"{}")
 
 
-def introduce(exchange: Exchange, message: Message) -> tuple[str, Raw]:
-    """The revision that is spoken, and the result of `initialize`. Raises `InvalidParams`."""
-    requested = message.params.get("protocolVersion")
-    if message.kind != "request" or not isinstance(requested, str):
-        raise InvalidParams('initialize is a request with the string "protocolVersion"')
-    version = negotiate(requested)
-    described = exchange.surface.describe(exchange.principal)
-    result: dict[str, object] = {
-        "protocolVersion": version,
-        "capabilities": described.capabilities,
-        "serverInfo": described.info,
-    }
-    if described.instructions:
-        result["instructions"] = described.instructions
-    return version, raw(result)
-
-
 class Conversation:
     """Answers requests and takes the rest. A client that hangs up has not cancelled."""
 
@@ -73,6 +58,7 @@ class Conversation:
         questions: Questions,
         standing: Standing,
         vigil: Vigil,
+        tally: Tally,
     ) -> None:
         self._gateway = gateway
         self._catalog = catalog
@@ -80,6 +66,25 @@ class Conversation:
         self._questions = questions
         self._standing = standing
         self._vigil = vigil
+        self._tally = tally
+
+    def introduce(self, exchange: Exchange, message: Message) -> tuple[str, Raw]:
+        """The revision that is spoken, and the result of `initialize`. Raises `InvalidParams`."""
+        began = time.perf_counter()
+        requested = message.params.get("protocolVersion")
+        if message.kind != "request" or not isinstance(requested, str):
+            raise InvalidParams('initialize is a request with the string "protocolVersion"')
+        version = negotiate(requested)
+        described = exchange.surface.describe(exchange.principal)
+        result: dict[str, object] = {
+            "protocolVersion": version,
+            "capabilities": described.capabilities,
+            "serverInfo": described.info,
+        }
+        if described.instructions:
+            result["instructions"] = described.instructions
+        self._tally.count(exchange, message, time.perf_counter() - began, "")
+        return version, raw(result)
 
     async def take(self, exchange: Exchange, message: Message, session: Session, outlet: Outlet) -> None:
         """End `outlet`: with the answer to a request, in silence for all else. Raises `NexusError`."""
@@ -99,7 +104,8 @@ class Conversation:
         try:
             with self._flights.flight(session.id, message.id):
                 exchange.status = legacy_status
-                result = await self._result(exchange, message, session, outlet)
+                work = self._result(exchange, message, session, outlet)
+                result = await self._tally.answered(exchange, message, work)
         except Cancelled:
             return await outlet.silence()
         return await outlet.finish(result_bytes(message.id, legacy_result(message.method, result)))

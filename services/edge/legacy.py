@@ -7,7 +7,7 @@ from typing import Any
 from libs.common.errors import HeaderMismatch, InvalidRequest, MethodNotAllowed
 from services.edge.batches import read_batch, serve_batch
 from services.edge.body import check_events
-from services.edge.conversation import Conversation, introduce
+from services.edge.conversation import Conversation
 from services.edge.envelope import claims_modern
 from services.edge.era import BATCHING, LEGACY
 from services.edge.exchange import Exchange
@@ -68,7 +68,7 @@ class Legacy:
             await serve_batch(exchange, batch, session, self._conversation.take)
 
     async def _initialize(self, exchange: Exchange, message: Message) -> None:
-        version, result = introduce(exchange, message)
+        version, result = self._conversation.introduce(exchange, message)
         token = self._sessions.start(version, message.params, exchange.principal, exchange.surface.route)
         headers = [(SESSION.encode(), token.encode())]
         await exchange.answer.finish(result_bytes(message.id, result), 200, headers)

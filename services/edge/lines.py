@@ -15,7 +15,7 @@ from libs.common.codec import decode
 from libs.common.errors import InvalidRequest, Overloaded
 from libs.common.messages.streams import MessagePosted
 from services.edge.body import ClientGone
-from services.edge.conversation import Conversation, introduce
+from services.edge.conversation import Conversation
 from services.edge.exchange import Exchange
 from services.edge.listening import Listening
 from services.edge.message import INITIALIZE, Message, read_message
@@ -128,7 +128,7 @@ class Line:
     async def _initialize(self, exchange: Exchange, message: Message, mailbox: Mailbox) -> None:
         if self._session is not None:
             raise InvalidRequest("this session is initialized already")
-        version, result = introduce(exchange, message)
+        version, result = self._conversation.introduce(exchange, message)
         capabilities, info = declared(message.params)
         self._session = Session(self.id, version, self.expires, capabilities, info)
         await mailbox.finish(result_bytes(message.id, result))

@@ -22,6 +22,7 @@ from libs.common.keyring import delegation_keys, fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
+from libs.common.meters import watching
 from libs.common.meters.asking import Asking
 from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
@@ -45,6 +46,8 @@ from services.edge.questions import Questions, Reply
 from services.edge.settings import Settings
 from services.edge.standing import Standing
 from services.edge.state import State, Tombstone
+from services.edge.tally import Tally
+from services.edge.vitals import vitals
 
 log = structlog.get_logger("edge")
 
@@ -85,10 +88,12 @@ async def build(context: Context) -> AsyncIterator[None]:
         await bus.subscribe(subjects.edge(bus.client), _replies(questions))
         await bus.subscribe(subjects.held(bus.client), holding(journals, lines))
         await bus.settled()
+        settings = _settings(config)
+        tally = Tally(state, settings)
         app = create_app(
             _gateway(dispatch, config),
             state,
-            settings := _settings(config),
+            settings,
             keys,
             flights,
             questions,
@@ -99,12 +104,15 @@ async def build(context: Context) -> AsyncIterator[None]:
             resources=resources(config),
             health=config.server.health.listen is None,
             asking=None if config.server.health.alone else asking,
+            tally=tally,
         )
-        async with serving(_listeners(app, state, settings, config, asking), context):
-            try:
-                yield
-            finally:
-                standing.close()
+        listeners = _listeners(app, state, settings, config, asking)
+        with watching(vitals(client, fleet, settings.policy, tally)):
+            async with serving(listeners, context):
+                try:
+                    yield
+                finally:
+                    standing.close()
 
 
 def _gateway(dispatch: Dispatch, config: Config) -> Gateway:
@@ -183,6 +191,8 @@ def _settings(config: Config) -> Settings:
             server.client_ip.x_forwarded_for_trusted_hops,
         ),
         limited=config.limited,
+        identified=server.client_identification.enabled,
+        groups=server.client_identification.validation.group_values,
         forwarded=config.forwarded(),
         health_path=server.health.path if server.health.enabled else None,
         metrics_path=server.metrics.path if server.measured else None,

@@ -20,6 +20,7 @@ from services.edge.forward import Forward
 from services.edge.gateway import Catalog, Gateway
 from services.edge.settings import Settings
 from services.edge.surface import Ask
+from services.edge.tally import hits
 from services.edge.tools import EXECUTE, EXPECTED, SEARCH, ExecuteArguments, SearchArguments
 
 _found: Decoder[ToolsFound] = decoder(ToolsFound)
@@ -65,6 +66,7 @@ class MetaTools:
         if found.unknown:
             message = replace(message, listings=tuple(map(_searched, listings)), again=True)
             found = _found.decode(await self._gateway.request(message))
+        hits.set(len(found.hits))
         return shown.result(found, wanted, structured=self._settings.structured_content)
 
 

@@ -37,6 +37,7 @@ from services.edge.results import modern_result
 from services.edge.settings import Settings
 from services.edge.streams import Watch
 from services.edge.surface import Ask, Description
+from services.edge.tally import Tally
 
 VERSION = "mcp-protocol-version"
 DISCOVER = "server/discover"
@@ -46,8 +47,9 @@ _LEGACY_ONLY = frozenset({"initialize", "ping"})
 class Modern:
     """Serves one exchange. Closing the response is the client's way to cancel."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tally: Tally) -> None:
         self._settings = settings
+        self._tally = tally
 
     async def serve(self, exchange: Exchange) -> None:
         if exchange.verb != "POST":
@@ -58,11 +60,7 @@ class Modern:
         if message.kind == "notification":
             _check_version(exchange.headers[VERSION])
             return await exchange.answer.silence()
-        route = _classified(message, exchange.headers)
-        _check_params(exchange, message)
-        exchange.status = modern_status
-        with Watch(exchange.receive):
-            result = await _result(exchange, message, route)
+        result = await self._tally.answered(exchange, message, _answer(exchange, message))
         named = modern_result(
             message.method,
             result,
@@ -71,6 +69,14 @@ class Modern:
             personal=self._settings.policy.personal,
         )
         return await exchange.answer.finish(result_bytes(message.id, named))
+
+
+async def _answer(exchange: Exchange, message: Message) -> Raw:
+    route = _classified(message, exchange.headers)
+    _check_params(exchange, message)
+    exchange.status = modern_status
+    with Watch(exchange.receive):
+        return await _result(exchange, message, route)
 
 
 async def _result(exchange: Exchange, message: Message, route: InboundModernRoute) -> Raw:

@@ -34,7 +34,7 @@ class Listed:
             return False
         known = self._known.get(listing.server)
         if known is None or known[0] is not listing:
-            known = self._known[listing.server] = listing, frozenset(_names(listing.tools))
+            known = self._known[listing.server] = listing, frozenset(names(listing.tools))
         return tool in known[1]
 
 
@@ -51,7 +51,8 @@ def permitted(result: Raw, server: str, principal: Principal, policy: Policy) ->
     return raw({**parts, "tools": kept})
 
 
-def _names(tools: Iterable[Raw]) -> Iterator[str]:
+def names(tools: Iterable[Raw]) -> Iterator[str]:
+    """Of the definitions that have one."""
     for tool in tools:
         try:
             yield _named(tool).name

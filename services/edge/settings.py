@@ -57,6 +57,10 @@ class Settings:
     """For a client to take the rest of its answer."""
     limited: bool = False
     """Whether limits look at where a request came from."""
+    identified: bool = False
+    """Whether it is configured which client calls."""
+    groups: frozenset[str] = frozenset()
+    """Groups that exist, as far as that is configured."""
     forwarded: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Headers of clients that servers get, lower-case, by server."""
     health_path: str | None = "/health"

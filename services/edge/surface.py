@@ -47,6 +47,11 @@ class Surface(Protocol):
     def route(self) -> str: ...
 
     @property
+    def server(self) -> str:
+        """The one server that is behind it, as the path calls it; empty for all."""
+        ...
+
+    @property
     def logs(self) -> bool:
         """Whether log notifications of servers reach clients here."""
         ...

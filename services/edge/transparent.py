@@ -60,7 +60,7 @@ class Transparent:
         listed: Listed,
     ) -> None:
         self._listed = listed
-        self._server = server
+        self.server = server
         self._schemas = schemas
         self._tickets = tickets
         self._parked = parked
@@ -85,13 +85,13 @@ class Transparent:
         return {} if listing is None else tasks.offered(listing)
 
     async def prepare(self, principal: Principal) -> None:
-        await self._catalog.prepare((self._server,), principal)
+        await self._catalog.prepare((self.server,), principal)
 
     def describe(self, principal: Principal) -> Description:
         listing = self._listing(principal)
         if listing is None or not self._visible(principal):
             raise self._unavailable(principal)
-        info = raw({"name": self._server, "version": ""}) if listing.info == NULL else listing.info
+        info = raw({"name": self.server, "version": ""}) if listing.info == NULL else listing.info
         return Description(_carried(listing.capabilities), info, listing.instructions)
 
     def info(self) -> Raw | None:
@@ -141,7 +141,7 @@ class Transparent:
     async def _send(self, ask: Ask, params: Mapping[str, Any]) -> Raw:
         worker, params = self._parked.redeem(params, ask.principal, self.route)
         message = CallServer(
-            server=self._server,
+            server=self.server,
             method=ask.method,
             deadline=self._deadline(ask.method),
             params=raw(params),
@@ -150,12 +150,12 @@ class Transparent:
             progress=ask.progress,
             worker=worker,
             trace=ask.trace,
-            headers=self._settings.carried(self._server, ask.headers),
+            headers=self._settings.carried(self.server, ask.headers),
             tool=self._tool(ask),
         )
         result = await self._gateway.request(message, on_event=ask.on_event)
         if ask.method == "tools/list":
-            result = permitted(result, self._server, ask.principal, self._settings.policy)
+            result = permitted(result, self.server, ask.principal, self._settings.policy)
         return self._parked.issue(result, ask.principal, self.route)
 
     def _tool(self, ask: Ask) -> str:
@@ -166,7 +166,7 @@ class Transparent:
         if not isinstance(name, str):
             # A server may take a list of one name for that name; rules and limits would not.
             raise InvalidParams('tools/call needs the name of a tool in "name"')
-        if self._settings.policy.ruled(self._server) and not self._offered(ask.principal, name):
+        if self._settings.policy.ruled(self.server) and not self._offered(ask.principal, name):
             raise InvalidParams(f"unknown tool {name[:64]!r}: tools/list has the names")
         return name
 
@@ -175,12 +175,12 @@ class Transparent:
         return self._listed.has(listing, tool) and self._visible(principal, tool)
 
     def _visible(self, principal: Principal, tool: str = "") -> bool:
-        return self._settings.policy.allows(principal, self._server, tool)
+        return self._settings.policy.allows(principal, self.server, tool)
 
     def _deadline(self, method: str) -> float:
         if method == LISTEN:
             return time.time() + self._settings.listen_ttl
-        return self._settings.deadline(self._server)
+        return self._settings.deadline(self.server)
 
     async def notify(
         self, method: str, params: dict[str, Any], principal: Principal, headers: Headers
@@ -189,31 +189,31 @@ class Transparent:
         # A request without an id is no notification: a careless server would run it, past rules and limits.
         if method in _OWN_HOP or not method.startswith(_NOTIFICATION):
             return
-        deadline = self._settings.deadline(self._server)
-        carried = self._settings.carried(self._server, headers)
+        deadline = self._settings.deadline(self.server)
+        carried = self._settings.carried(self.server, headers)
         await self._gateway.request(
-            NotifyServer(self._server, method, deadline, raw(params), principal, headers=carried)
+            NotifyServer(self.server, method, deadline, raw(params), principal, headers=carried)
         )
 
     def _listing(self, principal: Principal) -> Listing | None:
-        return self._catalog.listing(self._server, principal)
+        return self._catalog.listing(self.server, principal)
 
     def _check_known(self, principal: Principal) -> None:
         if not self._visible(principal) or (self._listing(principal) is None and not self._configured()):
             raise self._unavailable(principal)
 
     def _configured(self) -> bool:
-        return is_server(self._server) and any(
-            status.name == self._server for status in self._catalog.servers()
+        return is_server(self.server) and any(
+            status.name == self.server for status in self._catalog.servers()
         )
 
     def _unavailable(self, principal: Principal) -> CallFailed:
         for status in self._catalog.servers():
-            if status.name == self._server and self._visible(principal):
+            if status.name == self.server and self._visible(principal):
                 why = f": {status.error}" if status.error else ""
-                text = f'the server "{self._server}" is configured but not ready ({status.state}{why})'
+                text = f'the server "{self.server}" is configured but not ready ({status.state}{why})'
                 return CallFailed(ServerUnavailable(text).failure())
-        unknown = ServerUnknown(f'there is no server "{self._server[:NAME_SHOWN]}" behind this gateway')
+        unknown = ServerUnknown(f'there is no server "{self.server[:NAME_SHOWN]}" behind this gateway')
         return CallFailed(replace(unknown.failure(), http=404))
 
 

@@ -74,7 +74,7 @@ EMPTY = counter("nexus.search.empty", "Searches that found nothing")
 
 IN_FLIGHT = gauge("nexus.calls.in_flight", "What is under way, by what it is to this service", "kind")
 CACHED = tally("nexus.cache.requests", "Looks into a cache", "cache", "result")
-EVICTED = counter("nexus.cache.evictions", "Entries that made room for others", "cache")
+EVICTED = tally("nexus.cache.evictions", "Entries that made room for others", "cache")
 ENTRIES = gauge("nexus.cache.entries", "Entries of a cache", "cache")
 
 BUS = gauge("nexus.bus.connected", "Whether the message bus is there")

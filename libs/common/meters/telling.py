@@ -17,7 +17,7 @@ from libs.common.codec import encode
 from libs.common.errors import BusUnavailable
 from libs.common.messages.metrics import MetricsTold
 from libs.common.meters import families
-from libs.common.meters.registry import PROCESS, collect
+from libs.common.meters.registry import PROCESS, collect, watching
 
 TOLD_MAX = 512 * 1024
 """Bytes of one answer; the largest families are left out of one that would be larger."""
@@ -43,9 +43,11 @@ async def telling(bus: Bus, service: str, worker: str) -> AsyncIterator[None]:
             with suppress(BusUnavailable, NatsError):
                 await bus.publish(msg.reply, encode(bounded(told())))
 
+    families.RECONNECTS.cell()
     asked = await bus.subscribe(subjects.METRICS, on_question)
     try:
-        yield
+        with watching(lambda: families.BUS.cell().set(bus.connected)):
+            yield
     finally:
         _here.remove(me)
         with suppress(BusUnavailable, NatsError):

@@ -29,6 +29,7 @@ from libs.common.errors import (
     WorkerLost,
 )
 from libs.common.messages.calls import Alive, CancelCall, Event, Failed, Frame, Result
+from libs.common.meters import families
 
 log = structlog.get_logger("rpc")
 
@@ -215,6 +216,7 @@ class Client:
             if silent:
                 self._forget(pending.call)
         elif silent:
+            families.LOST.cell().add()
             self._end(pending, WorkerLost("the worker that ran the call is gone; whether it ran is unknown"))
         elif time.time() > pending.deadline + GRACE:
             self._abandon(pending)

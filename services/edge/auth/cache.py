@@ -7,8 +7,14 @@ import time
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
+from libs.common.meters import families
+
 MAX_AGE = 60.0
 SIZE = 10_000
+CACHE = "credentials"
+"""What the cache is called in metrics."""
+
+_HITS, _MISSES = (families.CACHED.cell(CACHE, result) for result in ("hit", "miss"))
 
 T = TypeVar("T")
 
@@ -26,12 +32,12 @@ class Verified(Generic[T]):
     def get(self, secret: str) -> T | None:
         key = _digest(secret)
         known = self._known.get(key)
-        if known is None:
-            return None
-        if known[0] <= time.time():
-            del self._known[key]
-            return None
-        return known[1]
+        if known is not None and known[0] > time.time():
+            _HITS.add()
+            return known[1]
+        _MISSES.add()
+        self._known.pop(key, None)
+        return None
 
     def put(self, secret: str, value: T, expires: float) -> None:
         """Remember `value` until `expires` (seconds since the epoch) or for a minute, whichever is sooner."""
@@ -40,6 +46,8 @@ class Verified(Generic[T]):
             return
         if len(self._known) >= self._size:
             self._known.popitem(last=False)
+            families.EVICTED.cell(CACHE).add()
+        families.ENTRIES.cell(CACHE).set(len(self._known) + 1)
         self._known[_digest(secret)] = (min(expires, now + MAX_AGE), value)
 
     def clear(self) -> None:
