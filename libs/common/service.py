@@ -144,7 +144,8 @@ async def _until_stopped(context: Context, build: Build, ready: asyncio.Event, s
 async def _recorded(context: Context) -> AsyncIterator[None]:
     """The trail is open longer than the service, and says when that began and ended."""
     async with context.trail as trail:
-        trail.record(Event(code="service.started", facts=_life(context)))
+        before = {"chain": trail.before.chain, "seq": trail.before.seq}
+        trail.record(Event(code="service.started", facts={**_life(context), "before": before}))
         try:
             yield
         finally:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from libs.common.audit.chain import Chain
+from libs.common.audit.chain import Chain, Head
 from libs.common.audit.commit import Commit
 from libs.common.audit.events import Event, target_of
 from libs.common.audit.fingerprint import Fingerprints
@@ -133,6 +133,11 @@ class Trail:
                 await self._stored(ticket)
         except TimeoutError:
             raise AuditUnavailable(UNRECORDED) from None
+
+    @property
+    def before(self) -> Head:
+        """The end of the chain that this one continues."""
+        return self._chain.before
 
     @property
     def stats(self) -> Stats:
@@ -278,6 +283,10 @@ class _NoTrail(Trail):
 
     def record(self, event: Event) -> Ticket:
         return NO_TICKET
+
+    @property
+    def before(self) -> Head:
+        return Head()
 
     @property
     def stats(self) -> Stats:
