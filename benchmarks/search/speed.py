@@ -11,7 +11,7 @@ from time import process_time
 import psutil
 
 from benchmarks.search.corpus import Catalogue
-from services.indexer.index import Index
+from services.indexer.index import Index, hybrid
 
 QUERIES = 200
 ROUNDS = 20
@@ -21,9 +21,9 @@ LIMIT = 10
 def cost(tools: int) -> dict[str, float]:
     """Build seconds, milliseconds of queries, of adding and removing 20 tools, and MB of memory."""
     catalogue = Catalogue(tools)
-    index = Index()
     gc.collect()
     before = _resident()
+    index = hybrid()
     seconds = _spent(partial(_fill, index, catalogue)) / 1000
     memory = _resident() - before
     clean = [catalogue.query() for _ in range(QUERIES)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from services.indexer.index import Document, Index, parameters
+from services.indexer.index import Document, Index, hybrid, parameters
 
 MODES = {"clean": "query", "typo": "typo", "kw": "kw", "kwtypo": "kwtypo"}
 MACRO = ("azure", "livemcp_steps", "apify", "bfcl_live", "metatool", "stabletoolbench")
@@ -49,7 +49,7 @@ def measure(suite: Suite) -> dict[str, Figures]:
 
 
 def build(documents: list[Document]) -> Index:
-    index = Index()
+    index = hybrid()
     servers: dict[str, list[Document]] = {}
     for document in documents:
         servers.setdefault(document.server, []).append(document)

@@ -14,7 +14,7 @@ from libs.common.messages.catalog import Listing
 from libs.common.service import Context, snapshots
 from services.indexer import handlers
 from services.indexer.catalog import Catalog
-from services.indexer.index import Index
+from services.indexer.index import hybrid
 
 QUEUE = "indexer"
 
@@ -24,7 +24,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     """Know the catalog, learn from facts, answer queries."""
     bus = context.bus
     configured = frozenset(context.config.mcp.servers)
-    catalog = Catalog(configured, Index())
+    catalog = Catalog(configured, hybrid())
     bucket = Bucket(bus, subjects.CATALOG, owner=True)
     listings: Snapshot[Listing] = Snapshot(bucket, decoder(Listing))
     listings.listen(catalog.update)

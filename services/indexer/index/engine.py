@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from services.indexer.index import tokens
 from services.indexer.index.fields import CEILING, Document, plain, weigh
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.query import Query, Reader, Term
-from services.indexer.index.scoring import Ranking, Weighted
+from services.indexer.index.scoring import Admit, Cover, Ranking, Weighted
 from services.indexer.index.spread import DEPTH, spread
 from services.indexer.index.store import Store
+
+if TYPE_CHECKING:  # numpy is optional
+    from services.indexer.index.meaning import Meanings
 
 FORM = 0.4
 """Weight of the exact form beside the stem."""
@@ -28,8 +32,10 @@ VERB = 0.35
 STRANGE = 4.0
 """Rarity an unknown word is taken to have when a score is set against the attainable one."""
 
+LEAST = 6.0
+"""What a query can reach is taken to be no less beside its meaning: one frequent word says little."""
+
 Visible = Callable[[str, str], bool]
-Admit = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,14 @@ class Match:
 
 
 class Index:
-    """Searches the tools of many servers; not for several threads at once."""
+    """Searches the tools of many servers, by words and, with `meanings`, by what they mean.
 
-    def __init__(self) -> None:
-        self._store = Store()
+    Not for several threads at once.
+    """
+
+    def __init__(self, meanings: Meanings | None = None) -> None:
+        self._meanings = meanings
+        self._store = Store(meanings)
         self._servers: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
@@ -85,14 +95,13 @@ class Index:
         admit = self._admit(visible, server)
         query = self._reader(admit).read(text)
         depth = limit if server else max(limit, DEPTH)
-        found = Ranking(depth, admit, self._cover(query)).best(self._lists(query))
+        found = self._best(query, depth, admit)
         found.sort(key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
         if server is None:
             found = spread(found, [self._crowd(doc, query) for _, doc in found[:DEPTH]])
-        most = self._attainable(query)
         scores = dict.fromkeys(self._pinned(text, admit), 1.0)
         for score, doc in found:
-            scores.setdefault(doc, min(round(score / most, 4), 1.0))
+            scores.setdefault(doc, min(round(score, 4), 1.0))
         return [self._match(doc, score, query) for doc, score in islice(scores.items(), limit)]
 
     def nearest(self, name: str, *, limit: int = 3, visible: Visible | None = None) -> list[str]:
@@ -104,6 +113,15 @@ class Index:
         )
         shown = (exposed for _, exposed, doc in close if admit(doc))
         return list(islice(shown, max(limit, 0)))
+
+    def _best(self, query: Query, limit: int, admit: Admit) -> list[tuple[float, int]]:
+        """The best admitted documents, in no order, with scores up to about 1."""
+        lists, cover, most = self._lists(query), self._cover(query), self._attainable(query)
+        if self._meanings is None:
+            return [(score / most, doc) for score, doc in Ranking(limit, admit, cover).best(lists)]
+        return self._meanings.best(
+            lists, query.words, self._store.size, max(most, LEAST), limit, admit, cover
+        )
 
     def _admit(self, visible: Visible | None, server: str | None = None) -> Admit:
         """Whether a document may be shown, asked once a document and query."""
@@ -127,7 +145,12 @@ class Index:
             posting = self._store.stems.get(tokens.stem(form))
             return posting is not None and any(map(admit, posting.docs))
 
-        return Reader(known, lambda word: self._store.vocabulary.mend(word, known))
+        def mend(word: str) -> str | None:
+            """A word that has a meaning is no slip, even if no tool uses it."""
+            means = self._meanings is not None and word in self._meanings
+            return None if means else self._store.vocabulary.mend(word, known)
+
+        return Reader(known, mend)
 
     def _lists(self, query: Query) -> list[Weighted]:
         weights: dict[str, float] = {}
@@ -151,7 +174,7 @@ class Index:
         worth = weight * rarity(len(self._store), len(posting))
         return Weighted(posting, worth, worth * posting.peak)
 
-    def _cover(self, query: Query) -> Callable[[int], float]:
+    def _cover(self, query: Query) -> Cover:
         """The share of a tool's name, by rarity of its words, that the query holds."""
         asked = {term.stem for term in query.terms}
         worth: dict[str, float] = {}

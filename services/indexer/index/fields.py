@@ -41,21 +41,22 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Weight, strength of length normalisation (0 to 1), and typical length in words."""
+    """Weight, strength of length normalisation (0 to 1), typical length in words, weight of the meaning."""
 
     weight: float
     normal: float
     typical: int
+    sense: float
 
 
-NAME = Field(4.0, 0.3, 3)
-TITLE = Field(2.0, 0.3, 4)
-SERVER = Field(1.5, 0.2, 2)
-FIRST = Field(2.0, 0.4, 10)
-OTHER = Field(1.2, 0.6, 30)
-WARNING = Field(0.2, 0.7, 15)
-ARGUMENT = Field(1.0, 0.6, 5)
-MEANING = Field(0.3, 0.8, 40)
+NAME = Field(4.0, 0.3, 3, 2.0)
+TITLE = Field(2.0, 0.3, 4, 1.0)
+SERVER = Field(1.5, 0.2, 2, 1.0)
+FIRST = Field(2.0, 0.4, 10, 1.0)
+OTHER = Field(1.2, 0.6, 30, 0.5)
+WARNING = Field(0.2, 0.7, 15, 0.1)
+ARGUMENT = Field(1.0, 0.6, 5, 0.3)
+MEANING = Field(0.3, 0.8, 40, 0.1)
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|[。！？\n]+")
 _WARNING = re.compile(r"\b(?:do not|don't|never|instead|avoid|cannot)\b", re.IGNORECASE)
@@ -63,12 +64,16 @@ _WARNING = re.compile(r"\b(?:do not|don't|never|instead|avoid|cannot)\b", re.IGN
 
 @dataclass(slots=True)
 class Entry:
-    """Impacts of one tool: by stem, by exact form; its verb classes; the stems of its bare name."""
+    """Impacts of one tool: by stem, by exact form; its verb classes; the stems of its bare name.
+
+    `senses` are the words that tell what it means, each with its weight in that.
+    """
 
     stems: dict[str, float] = field(default_factory=dict)
     forms: dict[str, float] = field(default_factory=dict)
     verbs: frozenset[str] = frozenset()
     name: tuple[str, ...] = ()
+    senses: dict[str, float] = field(default_factory=dict)
 
 
 def weigh(document: Document) -> Entry:
@@ -115,6 +120,8 @@ def _add(entry: Entry, kind: Field, words: list[str]) -> None:
     scale = kind.weight / (1 - kind.normal + kind.normal * len(words) / kind.typical)
     _count(entry.forms, scale, words)
     _count(entry.stems, scale, map(tokens.stem, words))
+    for word in set(words):
+        entry.senses[word] = entry.senses.get(word, 0.0) + kind.sense
 
 
 def _count(impacts: dict[str, float], scale: float, words: Iterable[str]) -> None:

@@ -27,11 +27,15 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Terms to look up, classes of the verbs among them, and how many words nobody knows."""
+    """Terms to look up, classes of the verbs among them, and how many words nobody knows.
+
+    `words` are all that were asked, known or not, mended ones as mended.
+    """
 
     terms: tuple[Term, ...]
     verbs: tuple[str, ...]
     unknown: int
+    words: tuple[str, ...] = ()
 
 
 class Reader:
@@ -54,7 +58,9 @@ class Reader:
                 terms.setdefault(term.form, term)
             elif form not in explained:
                 unknown += 1
-        return Query(tuple(terms.values()), tuple(sorted(verbs.classes(asked))), unknown)
+        meant = {term.asked: term.form for term in terms.values()}
+        words = tuple(dict.fromkeys(meant.get(form, form) for form in asked))
+        return Query(tuple(terms.values()), tuple(sorted(verbs.classes(asked))), unknown, words)
 
     def _known_as(self, form: str) -> Term | None:
         return Term(form, form, tokens.stem(form)) if self._known(form) else None

@@ -6,7 +6,7 @@ document into the answer, common words are only looked up in the documents that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappushpop
 from itertools import islice
@@ -22,6 +22,10 @@ LOOKUP = 6
 """Walking past a document of a list costs a sixth of looking one up."""
 
 
+Admit = Callable[[int], bool]
+Cover = Callable[[int], float]
+
+
 @dataclass(frozen=True, slots=True)
 class Weighted:
     """One posting list, its weight in this query, and the most it can add to a document."""
@@ -31,26 +35,38 @@ class Weighted:
     bound: float
 
 
+def pick(
+    bounds: Iterable[tuple[float, int]], exact: Callable[[int], float], admit: Admit, limit: int
+) -> list[tuple[float, int]]:
+    """The `limit` best admitted documents and all that tie with the last; scores, in no order.
+
+    `bounds` come best first; no document scores more than its bound, so most are never scored.
+    """
+    found: list[tuple[float, int]] = []
+    top = [0.0] * limit
+    for bound, doc in bounds:
+        if bound < top[0]:
+            break
+        if admit(doc):
+            score = exact(doc)
+            found.append((score, doc))
+            heappushpop(top, score)
+    return [pair for pair in found if pair[0] >= top[0]]
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """One question: how many are wanted, who may be shown, and how much of a name (0 to 1) was asked for."""
 
     limit: int
-    admit: Callable[[int], bool]
-    cover: Callable[[int], float]
+    admit: Admit
+    cover: Cover
 
     def best(self, lists: list[Weighted]) -> list[tuple[float, int]]:
         """The `limit` best admitted documents and all that tie with the last; scores, in no order."""
-        found: list[tuple[float, int]] = []
-        top = [0.0] * self.limit
-        for base, doc in _descending(self._gather(lists)):
-            if base * GROWTH < top[0]:
-                break
-            if self.admit(doc):
-                score = self._lifted(base, doc)
-                found.append((score, doc))
-                heappushpop(top, score)
-        return [pair for pair in found if pair[0] >= top[0]]
+        scores = self._gather(lists)
+        bounds = ((score * GROWTH, doc) for score, doc in _descending(scores))
+        return pick(bounds, lambda doc: self._lifted(scores[doc], doc), self.admit, self.limit)
 
     def _gather(self, lists: list[Weighted]) -> dict[int, float]:
         """Scores, before names are looked at, of every document that can be among the best."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from typing import Protocol
 
 from services.indexer.index.fields import Document, Entry
 from services.indexer.index.names import Names
@@ -24,10 +26,18 @@ class Tool:
     verbs: tuple[str, ...]
 
 
+class Senses(Protocol):
+    """What keeps the meaning of documents."""
+
+    def enter(self, doc: int, senses: Mapping[str, float]) -> None: ...
+    def leave(self, doc: int) -> None: ...
+
+
 class Store:
     """Documents by number; a number is used again once its document has left."""
 
-    def __init__(self) -> None:
+    def __init__(self, senses: Senses | None = None) -> None:
+        self._senses = senses
         self.tools: dict[int, Tool] = {}
         self.stems = Postings()
         self.forms = Postings()
@@ -39,6 +49,11 @@ class Store:
     def __len__(self) -> int:
         return len(self.tools)
 
+    @property
+    def size(self) -> int:
+        """Every number of a document is below this."""
+        return len(self.tools) + len(self._free)
+
     def enter(self, document: Document, entry: Entry) -> int:
         """Add one document; gives its number."""
         doc = heappop(self._free) if self._free else len(self.tools)
@@ -47,6 +62,8 @@ class Store:
         self.vocabulary.add(self.forms.add(doc, entry.forms))
         self.verbs.add(doc, dict.fromkeys(entry.verbs, 1.0))
         self.names.add(doc, document.name, document.tool)
+        if self._senses:
+            self._senses.enter(doc, entry.senses)
         return doc
 
     def leave(self, doc: int) -> None:
@@ -56,6 +73,8 @@ class Store:
         self.vocabulary.remove(self.forms.remove(doc, tool.forms))
         self.verbs.remove(doc, tool.verbs)
         self.names.remove(doc, tool.name, tool.tool)
+        if self._senses:
+            self._senses.leave(doc)
         heappush(self._free, doc)
 
     def rarity(self, stem: str) -> float:
