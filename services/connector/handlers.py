@@ -25,6 +25,7 @@ from services.connector.parking import Parking, Work
 from services.connector.pool import Pool
 from services.connector.questions import Asked, decline
 from services.connector.session import EventSink, Params
+from services.connector.timed import Timed
 
 LISTEN = "subscriptions/listen"
 
@@ -149,16 +150,17 @@ async def _overheard(
 async def _ask(
     live: Live, call: Call, params: Params, on_event: EventSink, on_question: Asked | None = None
 ) -> Raw:
-    return await live.session.call(
-        call.method,
-        params,
-        deadline=call.deadline,
-        client=call.client,
-        on_event=on_event,
-        on_question=on_question,
-        progress=call.progress,
-        sent=call.headers,
-    )
+    with Timed(call.server):
+        return await live.session.call(
+            call.method,
+            params,
+            deadline=call.deadline,
+            client=call.client,
+            on_event=on_event,
+            on_question=on_question,
+            progress=call.progress,
+            sent=call.headers,
+        )
 
 
 async def _until(closing: asyncio.Event, work: Coroutine[Any, Any, Raw]) -> Raw:

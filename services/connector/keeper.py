@@ -17,6 +17,7 @@ from libs.common.errors import NexusError
 from libs.common.facts import Facts, ServerFailed, ServerStarted
 from libs.common.messages.calls import Order
 from libs.common.messages.catalog import Listing
+from libs.common.meters import families
 from services.connector import changes
 from services.connector.arguments import Checker, schemas
 from services.connector.bulletin import Bulletin
@@ -151,6 +152,7 @@ class Keeper:
 
     def _report(self, end: End, delay: float) -> None:
         self._restarts += 1
+        families.BACKOFF.cell(self._server.name).set(delay)
         self._say(
             "failed",
             error=end.reason,
@@ -296,6 +298,7 @@ class Keeper:
             self._live.hear(method, message)
 
     def _say_ready(self, live: Live) -> None:
+        families.BACKOFF.cell(self._server.name).set(0)
         self._say("ready", tools=len(live.listing.tools), kind=live.session.kind, restarts=self._restarts)
 
     def _say(self, state: str, **facts: object) -> None:

@@ -26,6 +26,7 @@ from libs.common.facts import Facts
 from libs.common.keyring import delegation_keys, fleet_keys
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Order
+from libs.common.meters import watching
 from libs.common.oauth.vault import Vault
 from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
@@ -41,6 +42,7 @@ from services.connector.private import Connect, Server
 from services.connector.questions import Asked
 from services.connector.session import Notice, Opened, Session
 from services.connector.stdio import StdioSession
+from services.connector.vitals import vitals
 
 log = structlog.get_logger("connector")
 
@@ -77,7 +79,8 @@ async def build(context: Context) -> AsyncIterator[None]:
                 for lease in [_lease(server, slot, leases, owners, owner)]
             ]
             try:
-                yield
+                with watching(vitals(pool, calls)):
+                    yield
             finally:
                 pool.drain()
                 await answering.close()

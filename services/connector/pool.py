@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 
 import structlog
@@ -72,6 +74,23 @@ class Pool:
         # The names are those of `Held`, whose fields the checker cannot see through `**`.
         self._held[server, slot] = Held(state, since, **{**known, **facts})  # type: ignore[arg-type]
         self._changed.set()
+
+    def states(self) -> list[tuple[str, State]]:
+        """The state of every instance, with its server."""
+        return [(server, held.state) for (server, _), held in self._held.items()]
+
+    def restarts(self) -> Counter[str]:
+        """How often sessions failed, by server."""
+        said: Counter[str] = Counter()
+        for (server, _), held in self._held.items():
+            said[server] += held.restarts
+        return said
+
+    def sessions(self) -> Iterator[tuple[str, int, int]]:
+        """Servers, each with its sessions for everybody and those of single callers."""
+        for server in {name for name, _ in self._held}:
+            own = self.private.get(server), self.delegated.get(server)
+            yield server, len(self._live.get(server, ())), sum(len(each) for each in own if each is not None)
 
     def drain(self) -> None:
         """Tell the fleet to send nothing more."""

@@ -21,6 +21,7 @@ from libs.common.errors import DeadlineExceeded, NexusError, NotSent, Overloaded
 from libs.common.identity import ANONYMOUS
 from libs.common.messages.calls import Call, Client, ListServer
 from libs.common.messages.catalog import Listing
+from libs.common.meters import families
 from services.connector import changes
 from services.connector.arguments import Checker, schemas
 from services.connector.bearer import Bearer
@@ -38,6 +39,9 @@ LOOK = 15.0
 """Seconds between two looks whether one is idle."""
 SETTLE = 1.0
 """Seconds a session is kept for the call that has just taken it, whoever else wants its place."""
+
+CACHE = "sessions"
+"""What the callers' sessions are called in metrics."""
 
 Server = StdioServer | HttpServer
 
@@ -150,7 +154,9 @@ class Private:
             seat = self._seats[owner, number]
             live = seat.live()
             if live is None or not (apart and live.parked):
+                families.CACHED.cell(CACHE, "hit").add()
                 return seat
+        families.CACHED.cell(CACHE, "miss").add()
         return self._open(owner, call, list_, bearer)
 
     def _apart(self, call: Call) -> bool:
@@ -179,6 +185,7 @@ class Private:
         if seat.idle() <= SETTLE:
             raise self._overloaded()
         self._forget(key, seat)
+        families.EVICTED.cell(CACHE).add()
         seat.leave.set()
 
     def _overloaded(self) -> Overloaded:

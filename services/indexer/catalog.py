@@ -59,6 +59,11 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def servers(self) -> int:
+        """How many servers have listed anything, be it to one caller only."""
+        return len({key.partition("#")[0] for key in self._entries})
+
     def update(self, key: str, listing: Listing | None) -> None:
         """Take one change of the catalog bucket."""
         if listing is None or listing.server != key or key not in self.configured:

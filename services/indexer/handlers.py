@@ -17,6 +17,8 @@ from libs.common.facts import ToolsListed
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
 from libs.common.messages.catalog import Hint, Listing
+from libs.common.messages.search import ToolsFound
+from libs.common.meters import families
 from libs.common.policy import Policy
 from services.indexer.catalog import Catalog
 from services.indexer.finder import Finder
@@ -47,9 +49,17 @@ class Searches:
             return Refused("the deadline was over before the search was started")
         match query:
             case SearchTools():
-                return raw(self._finder.find(query))
+                return raw(self._found(query))
             case ResolveTool():
                 return self.resolve(query)
+
+    def _found(self, query: SearchTools) -> ToolsFound:
+        began = time.perf_counter()
+        found = self._finder.find(query)
+        families.SEARCHES.cell().observe(time.perf_counter() - began)
+        if not found.hits and not found.unknown:
+            families.EMPTY.cell().add()
+        return found
 
     def resolve(self, query: ResolveTool) -> Raw:
         """A tool result for a name nobody has, which a model can read and act on."""

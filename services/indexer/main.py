@@ -11,10 +11,12 @@ from libs.common.errors import BusUnavailable
 from libs.common.facts import Facts, ToolsListed
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Listing
+from libs.common.meters import watching
 from libs.common.service import Context, snapshots
 from services.indexer import handlers
 from services.indexer.catalog import Catalog
 from services.indexer.index import hybrid
+from services.indexer.vitals import vitals
 
 QUEUE = "indexer"
 
@@ -30,12 +32,14 @@ async def build(context: Context) -> AsyncIterator[None]:
     listings.listen(catalog.update)
     facts = Facts(context.nats_url, context.role, replicas=bus.replicas)
     facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured).on_listed)
-    searches = handlers.Searches(bus, catalog, context.config.policy())
+    policy = context.config.policy()
+    searches = handlers.Searches(bus, catalog, policy)
     async with snapshots(listings), facts:
         queries = await bus.subscribe(subjects.SEARCH, searches.on_query, queue=QUEUE)
         await bus.settled()
         try:
-            yield
+            with watching(vitals(catalog, policy)):
+                yield
         finally:
             with suppress(BusUnavailable):
                 await bus.unsubscribe(queries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from typing import get_args
 
 import structlog
 from msgspec.json import Decoder
@@ -39,6 +40,7 @@ from libs.common.messages.calls import (
     ResolveTool,
     SearchTools,
 )
+from libs.common.meters import families
 from libs.common.policy import Policy
 from services.router.meter import Meter
 from services.router.names import Names
@@ -50,6 +52,7 @@ WAITING_MAX = 4096
 log = structlog.get_logger("router")
 
 _request: Decoder[Request] = decoder(Request)
+_KINDS: dict[type, str] = {each: str(each.__struct_config__.tag) for each in get_args(Request)}
 
 
 class Router:
@@ -70,7 +73,7 @@ class Router:
         self._placement = Placement(fleet, keepings)
         self._meter = meter
         self._configured = frozenset(fleet.configured)
-        self._waiting: set[asyncio.Task[None]] = set()
+        self.waiting: set[asyncio.Task[None]] = set()
 
     async def on_request(self, msg: Msg) -> None:
         """Forward one request, to be answered where it came from, or answer it with a refusal.
@@ -79,9 +82,9 @@ class Router:
         """
         if self._meter is None or not self._meter.waits:
             await self._handle(msg)
-        elif len(self._waiting) < WAITING_MAX:
+        elif len(self.waiting) < WAITING_MAX:
             task = asyncio.create_task(self._handle(msg))
-            self._waiting.add(task)
+            self.waiting.add(task)
             task.add_done_callback(self._waited)
         else:
             full = Overloaded(f"{WAITING_MAX} requests wait for their limits to be checked; try again")
@@ -89,22 +92,25 @@ class Router:
 
     async def drained(self) -> None:
         """Return when no request waits any more; none does for longer than the storage may take."""
-        while self._waiting:
-            await asyncio.wait(self._waiting)
+        while self.waiting:
+            await asyncio.wait(self.waiting)
 
     def _waited(self, task: asyncio.Task[None]) -> None:
-        self._waiting.discard(task)
+        self.waiting.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("request lost", exc_info=error)
 
     async def _handle(self, msg: Msg) -> None:
+        kind, outcome = "unreadable", "refused"
         try:
             request = _request.decode(msg.data)
+            kind = _KINDS[type(request)]
             if self._meter is not None:
                 await self._meter.count(request)
             subject, message = self.route(request)
             reply = subjects.forwarded(self._bus.inbox, msg.reply)
             await self._bus.publish(subject, encode(message), reply)
+            outcome = "forwarded"
         except UNREADABLE as error:
             log.warning("unreadable request", error=str(error))
             await rpc.respond(self._bus, msg.reply, InvalidRequest("this router cannot read the request"))
@@ -115,6 +121,8 @@ class Router:
             log.warning("request lost", error=error.message)
         except NexusError as refusal:
             await rpc.respond(self._bus, msg.reply, refusal)
+        finally:
+            families.ROUTED.cell(kind, outcome).add()
 
     async def on_unheard(self, reply: str) -> None:
         """Tell the asker that what was forwarded has reached nobody."""

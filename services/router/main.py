@@ -14,6 +14,7 @@ from libs.common.errors import BusUnavailable
 from libs.common.fleet import Fleet
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.catalog import Worker
+from libs.common.meters import watching
 from libs.common.service import Context, snapshots
 from services.router.handlers import Router
 from services.router.limits.fallback import Fallback
@@ -26,6 +27,7 @@ from services.router.limits.strays import Strays
 from services.router.meter import Meter
 from services.router.names import NamedListing, Names
 from services.router.peers import Peers
+from services.router.vitals import vitals
 
 QUEUE = "router"
 
@@ -54,7 +56,8 @@ async def build(context: Context) -> AsyncIterator[None]:
         requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()
         try:
-            yield
+            with watching(vitals(router.waiting, policy, rules)):
+                yield
         finally:
             with suppress(BusUnavailable):
                 await bus.unsubscribe(requests)
@@ -104,7 +107,8 @@ async def falling_back(limits: RateLimits, share: Share) -> AsyncIterator[Fallba
         storage.lose(error)
     try:
         async with running(storage.run()):
-            yield storage
+            with watching(remote.look):
+                yield storage
     finally:
         await remote.close()
 

@@ -52,7 +52,7 @@ class Level(Sum):
     __slots__ = ()
 
     def set(self, value: float) -> None:
-        self.value = value
+        self.value = float(value)
 
 
 class Spread:

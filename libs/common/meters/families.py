@@ -50,7 +50,7 @@ REDIS = durations(
     "redis.command.duration", "Commands to the storage of limits", "operation", "status", "error.type"
 )
 REDIS_USED = gauge("redis.pool.connections.in_use", "Connections that a command runs on")
-REDIS_FREE = gauge("redis.pool.connections.available", "Connections that the pool may still give")
+REDIS_FREE = gauge("redis.pool.connections.available", "Connections that are open and idle")
 
 DOWNSTREAM = durations(
     "nexus.downstream.call.duration",
@@ -62,7 +62,12 @@ STATE = gauge(
     "nexus.downstream.state", "1 for the state that an instance of a server is in", "server_name", "state"
 )
 RESTARTS = tally("nexus.downstream.restarts", "Sessions that failed and were begun anew", "server_name")
-BACKOFF = gauge("nexus.downstream.backoff", "Until a failed server is tried again", "server_name", unit="s")
+BACKOFF = gauge(
+    "nexus.downstream.backoff",
+    "Pause before a failed server is tried again; 0 once it is ready",
+    "server_name",
+    unit="s",
+)
 SESSIONS = gauge(
     "nexus.downstream.sessions", "Sessions that are open: for all, or for one caller", "server_name", "of"
 )

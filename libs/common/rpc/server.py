@@ -112,6 +112,11 @@ class Server(Generic[M]):
     def __len__(self) -> int:
         return len(self._jobs)
 
+    @property
+    def standing(self) -> int:
+        """How many of them stand."""
+        return self._standing
+
     async def start(self) -> None:
         """Listen for cancels and for messages to this worker alone, and begin to beat."""
         subject = subjects.worker(self.worker)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from libs.common.config import OnStorageError
+from libs.common.meters import families
 from services.router.limits.limit import Level, Reading, Shared, Storage, StorageDown
 
 log = structlog.get_logger("limits")
@@ -26,6 +27,7 @@ class Fallback:
         self._local = local
         self._policy = policy
         self._down = asyncio.Event()
+        families.STORAGE.cell().set(1)
 
     @property
     def waits(self) -> bool:
@@ -45,6 +47,7 @@ class Fallback:
         if not self._down.is_set():
             log.error("the storage of rate limits is down", error=str(error), meanwhile=self._policy)
             self._down.set()
+            families.STORAGE.cell().set(0)
 
     async def run(self) -> None:
         """Bring back what was lost, until cancelled."""
@@ -52,6 +55,7 @@ class Fallback:
             await self._down.wait()
             await self._return()
             self._down.clear()
+            families.STORAGE.cell().set(1)
             log.warning("the storage of rate limits is back")
 
     async def _alone(self, levels: Sequence[Level]) -> list[Reading]:

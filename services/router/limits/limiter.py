@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.common.errors import Overloaded, RateLimited, TooManyRequests
+from libs.common.meters import families
 from services.router.limits.limit import SECOND, Level, Reading, Storage, StorageDown
 from services.router.limits.rules import GATEWAY, Facts, Rules
 
@@ -39,9 +40,20 @@ class Limiter:
         try:
             readings = await self._storage.take(levels)
         except StorageDown:
+            _count(levels)
             raise Overloaded("the limits of this call cannot be checked at the moment; try again") from None
+        _count(levels, readings)
         if any(reading.wait for reading in readings):
             raise _refusal(levels, readings)
+
+
+def _count(levels: Sequence[Level], readings: Sequence[Reading] = ()) -> None:
+    """How each level decided; without readings none of them was asked."""
+    if not readings:
+        for level in levels:
+            families.DECISIONS.cell(level.scope, "unchecked").add()
+    for level, reading in zip(levels, readings, strict=False):
+        families.DECISIONS.cell(level.scope, "refused" if reading.wait else "allowed").add()
 
 
 def _refusal(levels: Sequence[Level], readings: Sequence[Reading]) -> RateLimited:

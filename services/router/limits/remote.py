@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
+from libs.common.meters import families
 from services.router.limits.limit import SECOND, Level, Reading, StorageDown, limited
 
 SCRIPT = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
@@ -19,6 +21,9 @@ _SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _TAG = re.compile(r"[^{]*\{[^}]+\}")
 """A prefix that says itself which part of the key chooses the node of a cluster."""
 
+
+_OPERATION = "check_and_consume"
+_DONE, _FAILED = ("success", ""), ("error", "script_execution")
 
 PROBE = Level("probe", "probe", limited(1_000_000, SECOND, smooth=True))
 
@@ -55,19 +60,31 @@ class Remote:
     async def close(self) -> None:
         await self._client.aclose()
 
+    def look(self) -> None:
+        """Set how many connections there are."""
+        (free, _), (used, _) = self._client.connection_pool.get_connection_count()
+        families.REDIS_FREE.cell().set(free)
+        families.REDIS_USED.cell().set(used)
+
     async def _take(self, levels: Sequence[Level], now: int | None, timeout: float) -> list[Reading]:
         keys = [f"{self._prefix}{level.scope}:{level.key}" for level in levels]
         said = await self._bounded(keys, ["" if now is None else now, *_numbers(levels)], timeout)
         return [Reading(*said[at : at + 3]) for at in range(0, len(said), 3)]
 
     async def _bounded(self, keys: list[str], arguments: list[Any], timeout: float) -> list[int]:
+        began, ended = time.perf_counter(), _FAILED
         try:
             async with asyncio.timeout(timeout):
-                return await self._run(keys, arguments)
+                said = await self._run(keys, arguments)
         except TimeoutError:
             raise StorageDown(f"no answer within {timeout * 1000:.0f} ms") from None
         except (RedisError, OSError) as error:
             raise StorageDown(str(error) or type(error).__name__) from error
+        else:
+            ended = _DONE
+            return said
+        finally:
+            families.REDIS.cell(_OPERATION, *ended).observe(time.perf_counter() - began)
 
     async def _run(self, keys: list[str], arguments: list[Any]) -> list[int]:
         try:
