@@ -16,7 +16,15 @@ from libs.common.errors import ConfigError
 from libs.common.identity import Tier
 
 
-def create(config: Path, name: str, subject: str, groups: list[str], scopes: list[str], tier: Tier) -> None:
+def create(
+    config: Path,
+    name: str,
+    subject: str,
+    groups: list[str],
+    scopes: list[str],
+    tier: Tier,
+    tenant: str = "",
+) -> None:
     """Add a key and print it: the one time that it can be seen."""
     path = _file(config)
     records = _read(path)
@@ -26,7 +34,7 @@ def create(config: Path, name: str, subject: str, groups: list[str], scopes: lis
         raise ConfigError(f'there is a key "{name}" already; revoke it first or take another name')
     key = new_key()
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    record = Record(hash_key(key), subject or name, tuple(groups), tuple(scopes), tier, created)
+    record = Record(hash_key(key), subject or name, tuple(groups), tuple(scopes), tier, created, tenant)
     _write(path, {**records, name: record})
     typer.echo(key)
     typer.echo(f'Key "{name}" works within seconds. It is not shown again: only its hash is kept.', err=True)
@@ -34,11 +42,11 @@ def create(config: Path, name: str, subject: str, groups: list[str], scopes: lis
 
 def show(config: Path) -> None:
     """Print the keys that there are, never the keys themselves."""
-    table = Table("name", "subject", "groups", "scopes", "tier", "created", box=None, pad_edge=False)
+    titles = ("name", "subject", "groups", "scopes", "tier", "tenant", "created")
+    table = Table(*titles, box=None, pad_edge=False)
     for name, each in sorted(_read(_file(config)).items()):
-        table.add_row(
-            name, each.subject, ", ".join(each.groups), " ".join(each.scopes), each.tier, each.created
-        )
+        groups, scopes = ", ".join(each.groups), " ".join(each.scopes)
+        table.add_row(name, each.subject, groups, scopes, each.tier, each.tenant, each.created)
     Console().print(table)
 
 

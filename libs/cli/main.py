@@ -153,13 +153,14 @@ def create_key(
     group: Annotated[list[str] | None, typer.Option(help="A group of the caller; repeatable.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="An OAuth scope it stands for; repeatable.")] = None,
     premium: Annotated[bool, typer.Option(help="In the premium tier of the rate limits.")] = False,
+    tenant: Annotated[str, typer.Option(help="Whom the caller works for; audits are apart by it.")] = "",
     config: flags.Config = None,
 ) -> None:
     """Make a key, print it once, keep its hash."""
     from libs.cli import keys as files
 
     tier: Tier = "premium" if premium else "authenticated"
-    files.create(_path(context, config), name, subject, group or [], scope or [], tier)
+    files.create(_path(context, config), name, subject, group or [], scope or [], tier, tenant)
 
 
 @keys.command("list")

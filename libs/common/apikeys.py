@@ -27,9 +27,12 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     scopes: tuple[str, ...] = ()
     tier: Tier = "authenticated"
     created: str = ""
+    tenant: str = ""
 
     def principal(self) -> Principal:
-        return Principal(self.subject, ISSUER, self.groups, self.scopes, self.tier, self.subject)
+        return Principal(
+            self.subject, ISSUER, self.groups, self.scopes, self.tier, self.subject, tenant=self.tenant
+        )
 
 
 _records: Decoder[dict[str, Record]] = decoder(dict[str, Record])

@@ -7,12 +7,14 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from libs.common.audit.trail import NO_TRAIL
 from libs.common.meters.asking import Asking
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
 from services.edge.auth.resource import Resources, metadata_routes
 from services.edge.browsers import Browsers, Cors
 from services.edge.conversation import Conversation
+from services.edge.definitions import Definitions
 from services.edge.endpoint import Endpoint, Scope
 from services.edge.flights import Flights
 from services.edge.gateway import Anonymous, Catalog, Gateway, Identify
@@ -29,6 +31,7 @@ from services.edge.params import Mirrored
 from services.edge.parked import Parked
 from services.edge.permitted import Listed
 from services.edge.questions import Questions
+from services.edge.scribe import Scribe
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
 from services.edge.standing import Standing
@@ -71,6 +74,7 @@ def create_app(
     health: bool = True,
     asking: Asking | None = None,
     tally: Tally | None = None,
+    scribe: Scribe | None = None,
 ) -> FastAPI:
     """Everything a client may reach. `health` and `asking` are off where they have their own listener.
 
@@ -78,6 +82,7 @@ def create_app(
     other replicas.
     """
     app, who = _bare(settings), identify or Anonymous()
+    book = scribe or Scribe(NO_TRAIL, settings.policy, Definitions(catalog))
     app.cors, app.csrf = settings.cors, settings.csrf
     sessions = Sessions(keys, catalog, settings.session_ttl)
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
@@ -98,9 +103,9 @@ def create_app(
     # In this order: `/sse` after the path of the aggregate is no server's name.
     for path, surface in ((settings.mcp_path, lambda _: aggregate), (settings.mcp_path + "/{server}", one)):
         app.router.routes += [
-            Route(path + STREAM, Endpoint(surface, who, reading, reading, settings)),
-            Route(path + MESSAGES, Endpoint(surface, who, posting, posting, settings)),
-            Route(path, Endpoint(surface, who, modern, legacy, settings)),
+            Route(path + STREAM, Endpoint(surface, who, reading, reading, settings, book)),
+            Route(path + MESSAGES, Endpoint(surface, who, posting, posting, settings, book)),
+            Route(path, Endpoint(surface, who, modern, legacy, settings, book)),
         ]
     if resources is not None:
         app.router.routes += metadata_routes(resources)

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from libs.common.errors import InvalidRequest, NexusError
+from msgspec import Raw
+
+from libs.common.errors import Failure, InvalidRequest, NexusError
 from services.edge.body import ClientGone
 from services.edge.exchange import Exchange
 from services.edge.message import BATCH_MAX, INITIALIZE, Message, known_id, read_message
-from services.edge.respond import failed_bytes
+from services.edge.respond import cut_short, error_bytes, failure_of
 from services.edge.sessions import Session
 from services.edge.streams import Answer, Outlet
+from services.edge.visitor import welcome
 
 Take = Callable[[Exchange, Message, Session, Outlet], Awaitable[None]]
-Member = Message | bytes
-"""One message of a batch, or the answer to one that cannot be read."""
+ANSWERED = 200
+"""The HTTP status of a batch, whatever becomes of its messages."""
+
+
+class Unread(NamedTuple):
+    """One message of a batch that cannot be read, and what is answered to it."""
+
+    id: Raw
+    failure: Failure
+
+
+Member = Message | Unread
 
 
 class Collected:
@@ -75,19 +88,29 @@ async def serve_batch(exchange: Exchange, batch: list[Member], session: Session,
     collected = Collected(answer)
 
     async def one(message: Message) -> None:
+        welcome(visitor := exchange.visitor.part(message, ANSWERED))
         try:
             await take(exchange, message, session, Share(answer, collected))
         except ClientGone:
-            return
+            visitor.gone = True
+        except asyncio.CancelledError:
+            visitor.failure = cut_short()
+            raise
         except Exception as error:  # noqa: BLE001 (the edge of the task: its failure is its own answer)
-            failed = failed_bytes(message.id, error)
+            visitor.failure = failure_of(error)
             if message.kind == "request":
-                collected.add(failed)
+                collected.add(error_bytes(message.id, visitor.failure))
+        finally:
+            visitor.leave()
 
+    exchange.visitor.told = True
     async with asyncio.TaskGroup() as tasks:
         for each in batch:
-            if isinstance(each, bytes):
-                collected.add(each)
+            if isinstance(each, Unread):
+                visitor = exchange.visitor.part(None, ANSWERED)
+                visitor.failure = each.failure
+                visitor.leave()
+                collected.add(error_bytes(each.id, each.failure))
             else:
                 tasks.create_task(one(each))
     await collected.finish()
@@ -97,7 +120,7 @@ def _read(value: Any) -> Member:
     try:
         return read_message(value)
     except NexusError as error:
-        return failed_bytes(known_id(value), error)
+        return Unread(known_id(value), error.failure())
 
 
 def _check(messages: list[Message]) -> None:

@@ -30,6 +30,7 @@ from services.edge.streams import Outlet, Watch
 from services.edge.surface import Ask
 from services.edge.tally import Tally
 from services.edge.vigil import Vigil
+from services.edge.visitor import visitor
 
 REASON_MAX = 256
 SET_LEVEL = "logging/setLevel"
@@ -107,6 +108,8 @@ class Conversation:
                 work = self._result(exchange, message, session, outlet)
                 result = await self._tally.answered(exchange, message, work)
         except Cancelled:
+            if (who := visitor()) is not None:
+                who.cancelled = True
             return await outlet.silence()
         return await outlet.finish(result_bytes(message.id, legacy_result(message.method, result)))
 

@@ -37,6 +37,7 @@ from libs.common.messages.streams import MessagePosted
 from libs.common.naming import SEPARATOR
 from services.edge.delegating import Delegating
 from services.edge.gateway import OnEvent
+from services.edge.visitor import visitor
 
 log = structlog.get_logger("dispatch")
 
@@ -97,8 +98,13 @@ class Dispatch:
         server = _server(message)
         message = _marked(message, error)
         until = min(time.time() + COMEBACK, message.deadline)
+        who = visitor()
         while _nobody(error) and time.time() + PAUSE < until and self._returning(server):
+            if who is not None:
+                who.sent = False
             await self._change()
+            if who is not None:
+                who.sent = True
             try:
                 return await self._send(message, on_event)
             except NexusError as again:

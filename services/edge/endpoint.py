@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 from msgspec.structs import replace
 
-from libs.common.errors import Failure, NexusError, WorkerLost
+from libs.common.errors import Failure, NexusError
 from services.edge.auth.refusal import AuthRefused
 from services.edge.body import ClientGone, Receive, discard
 from services.edge.era import is_modern
@@ -19,10 +19,12 @@ from services.edge.gateway import Identify, Visit
 from services.edge.guard import admit
 from services.edge.headers import RawHeaders, read_headers
 from services.edge.modern import VERSION
-from services.edge.respond import error_bytes, error_headers, incident, missing_scopes
+from services.edge.respond import cut_short, error_bytes, error_headers, incident, missing_scopes
+from services.edge.scribe import Scribe
 from services.edge.settings import Settings
 from services.edge.streams import Answer, Header, Send
 from services.edge.surface import Surface
+from services.edge.visitor import CLOSED, Visitor, plain, unknown, welcome
 
 log = structlog.get_logger("edge")
 
@@ -47,12 +49,14 @@ class Endpoint:
         modern: Era,
         legacy: Era,
         settings: Settings,
+        scribe: Scribe,
     ) -> None:
         self._surface = surface
         self._identify = identify
         self._modern = modern
         self._legacy = legacy
         self._settings = settings
+        self._scribe = scribe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._settings
@@ -61,13 +65,30 @@ class Endpoint:
         exchange.query = scope.get("query_string", b"")
         peer = scope.get("client")
         exchange.address = peer[0] if peer else ""
+        exchange.visitor = visitor = self._visitor(exchange, scope)
+        welcome(visitor)
         try:
             await self._answer(exchange, scope["headers"])
         except ClientGone:
-            return
+            visitor.gone = True
         finally:
+            visitor.streamed = answer.streaming
+            visitor.leave()
+            # What it asks about the status is the exchange, which has it: a cycle, unless it is let go.
+            visitor.status = plain
             if answer.streaming:
                 await _close(answer)
+
+    def _visitor(self, exchange: Exchange, scope: Scope) -> Visitor:
+        return Visitor(
+            self._scribe,
+            exchange.verb,
+            exchange.surface.route,
+            scope["path_params"].get("server", ""),
+            scope.get(CLOSED, unknown),
+            exchange.answered,
+            exchange.address,
+        )
 
     async def _answer(self, exchange: Exchange, headers: RawHeaders) -> None:
         try:
@@ -76,9 +97,9 @@ class Endpoint:
             raise
         except asyncio.CancelledError:
             # Whoever hangs up or cancels is told apart before; this is the end of the time to drain.
-            late = WorkerLost("the gateway stopped before the call was finished; whether it ran is unknown")
-            await _refuse(exchange, late.failure(), [])
+            await _refuse(exchange, cut_short(), [])
         except AuthRefused as refused:
+            self._scribe.refuse(exchange.visitor, refused)
             await _send_away(exchange, refused)
         except NexusError as error:
             await _refuse(exchange, error.failure(), self._headers(exchange, error))
@@ -87,7 +108,8 @@ class Endpoint:
 
     async def _serve(self, exchange: Exchange, raw: RawHeaders) -> None:
         settings = self._settings
-        exchange.headers = headers = read_headers(raw)
+        visitor = exchange.visitor
+        exchange.headers = visitor.headers = headers = read_headers(raw)
         admit(
             headers.get("host"),
             headers.get("origin"),
@@ -95,8 +117,12 @@ class Endpoint:
             settings.allowed_origins,
             settings.cors,
         )
-        principal = await self._identify(self._visit(exchange))
+        visit = self._visit(exchange)
+        self._scribe.know(visitor)
+        principal = await self._identify(visit)
         exchange.principal = replace(principal, address=exchange.address) if settings.limited else principal
+        visitor.principal = exchange.principal
+        self._scribe.accept(visitor)
         if principal.credential:
             await exchange.surface.prepare(exchange.principal)
         era = self._modern if is_modern(headers.get(VERSION)) else self._legacy
@@ -104,7 +130,7 @@ class Endpoint:
 
     def _visit(self, exchange: Exchange) -> Visit:
         proxies, peer = self._settings.proxies, exchange.address
-        exchange.address = proxies.client(peer, exchange.headers)
+        exchange.address = exchange.visitor.address = proxies.client(peer, exchange.headers)
         return Visit(exchange.headers, exchange.surface.route, exchange.address, proxies.trusts(peer))
 
     def _headers(self, exchange: Exchange, error: NexusError) -> list[Header]:
@@ -131,6 +157,7 @@ async def _send_away(exchange: Exchange, refused: AuthRefused) -> None:
 
 
 async def _refuse(exchange: Exchange, failure: Failure, headers: list[Header]) -> None:
+    exchange.visitor.failure = failure
     status, linger = exchange.status(failure), None
     if exchange.unread and exchange.verb == "POST":
         headers.append(_CLOSE)

@@ -17,6 +17,7 @@ from services.edge.respond import transport_status
 from services.edge.settings import Settings
 from services.edge.streams import Answer
 from services.edge.surface import Surface
+from services.edge.visitor import Visitor
 
 
 @dataclass(slots=True)
@@ -37,10 +38,19 @@ class Exchange:
     status: Callable[[Failure], int] = transport_status
     unread: bool = True
     """Whether body bytes may still be on the wire; the connection is then not used again."""
+    visitor: Visitor = field(default_factory=Visitor)
+    """What the audit knows of it."""
+
+    def answered(self, failure: Failure | None) -> int:
+        """The HTTP status that was sent, or that will be: with `failure`, or without one."""
+        if self.answer.streaming:
+            return 200
+        return self.answer.status or (200 if failure is None else self.status(failure))
 
     async def message(self, settings: Settings) -> Message:
         """The one JSON-RPC message of a POST. Raises `ProtocolError`, `ClientGone`."""
-        return read_message(await self.posted(settings))
+        message = self.visitor.message = read_message(await self.posted(settings))
+        return message
 
     async def posted(self, settings: Settings) -> Any:
         """What was posted: any JSON. Raises `ProtocolError`, `ClientGone`."""

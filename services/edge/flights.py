@@ -8,6 +8,7 @@ from types import TracebackType
 from msgspec import Raw
 
 from libs.common.errors import InvalidRequest
+from services.edge.visitor import CLIENT_CANCELLED
 
 Key = tuple[str, bytes]
 
@@ -44,7 +45,7 @@ class Flight:
     def cancel(self) -> None:
         if not self._cancelled and self._task is not None:
             self._cancelled = True
-            self._task.cancel()
+            self._task.cancel(CLIENT_CANCELLED)
 
 
 class Flights:

@@ -52,7 +52,7 @@ class Legacy:
         posted = await exchange.posted(self._settings)
         if isinstance(posted, list):
             return await self._batch(exchange, posted)
-        message = read_message(posted)
+        message = exchange.visitor.message = read_message(posted)
         if message.method == INITIALIZE:
             return await self._initialize(exchange, message)
         session = self._session(exchange, message)
@@ -70,6 +70,7 @@ class Legacy:
     async def _initialize(self, exchange: Exchange, message: Message) -> None:
         version, result = self._conversation.introduce(exchange, message)
         token = self._sessions.start(version, message.params, exchange.principal, exchange.surface.route)
+        exchange.visitor.open(token)
         headers = [(SESSION.encode(), token.encode())]
         await exchange.answer.finish(result_bytes(message.id, result), 200, headers)
 
@@ -80,7 +81,9 @@ class Legacy:
     def _session(self, exchange: Exchange, message: Message | None) -> Session:
         token = exchange.headers.get(SESSION)
         if token is not None:
-            return self._sessions.resume(token, exchange.principal, exchange.surface.route)
+            session = self._sessions.resume(token, exchange.principal, exchange.surface.route)
+            exchange.visitor.info = session.info
+            return session
         if message is not None and claims_modern(message.params):
             raise HeaderMismatch("the MCP-Protocol-Version header is missing")
         raise InvalidRequest("the Mcp-Session-Id header is missing: send initialize first")

@@ -13,15 +13,17 @@ import structlog
 
 from libs.common.codec import decode
 from libs.common.errors import InvalidRequest, Overloaded
+from libs.common.identity import Principal
 from libs.common.messages.streams import MessagePosted
 from services.edge.body import ClientGone
 from services.edge.conversation import Conversation
 from services.edge.exchange import Exchange
 from services.edge.listening import Listening
 from services.edge.message import INITIALIZE, Message, read_message
-from services.edge.respond import failed_bytes, result_bytes
+from services.edge.respond import cut_short, error_bytes, failure_of, result_bytes
 from services.edge.sessions import Session, declared
 from services.edge.streams import Answer
+from services.edge.visitor import Visitor, welcome
 
 log = structlog.get_logger("edge")
 
@@ -32,6 +34,9 @@ WORK_MAX = 100
 IDLE = 3600.0
 """Seconds without a message after which a stream is closed."""
 INITIALIZED = "notifications/initialized"
+
+ACCEPTED = 202
+"""The HTTP status of a message that was taken; its answer comes on the stream."""
 
 TAKEN, UNKNOWN, BUSY = b"1", b"0", b"2"
 
@@ -59,6 +64,7 @@ class Line:
     ) -> None:
         self.id = secrets.token_hex(16)
         self.expires = time.time() + ttl
+        exchange.visitor.open(self.id)
         self._exchange = exchange
         self._conversation = conversation
         self._listening = listening
@@ -76,7 +82,9 @@ class Line:
             return BUSY
         self._used = time.monotonic()
         exchange = replace(self._exchange, principal=posted.principal or self._exchange.principal)
-        task = asyncio.create_task(self._answer(exchange, read_message(decode(posted.message))))
+        message = read_message(decode(posted.message))
+        exchange.visitor = self._visitor(posted, exchange.principal, message)
+        task = asyncio.create_task(self._answer(exchange, message))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         return TAKEN
@@ -103,16 +111,32 @@ class Line:
         idle = IDLE if self._working else IDLE - (time.monotonic() - self._used)
         return min(idle, self.expires - time.time())
 
+    def _visitor(self, posted: MessagePosted, principal: Principal, message: Message) -> Visitor:
+        """Whoever posted it, in the session of the stream."""
+        visitor = self._exchange.visitor.part(message, ACCEPTED)
+        visitor.verb, visitor.principal = "POST", principal
+        visitor.address, visitor.agent, visitor.token = posted.address, posted.agent, posted.token
+        if self._session is not None:
+            visitor.info = self._session.info
+        return visitor
+
     async def _answer(self, exchange: Exchange, message: Message) -> None:
         mailbox = Mailbox(exchange.answer)
+        visitor = exchange.visitor
+        welcome(visitor)
         try:
             await self._say(exchange, message, mailbox)
         except ClientGone:
-            return
+            visitor.gone = True
+        except asyncio.CancelledError:
+            visitor.failure = cut_short()
+            raise
         except Exception as error:  # noqa: BLE001 (the edge of the task: its failure is its own answer)
-            failed = failed_bytes(message.id, error)
+            visitor.failure = failure_of(error)
             if message.kind == "request":
-                await mailbox.finish(failed)
+                await mailbox.finish(error_bytes(message.id, visitor.failure))
+        finally:
+            visitor.leave()
 
     async def _say(self, exchange: Exchange, message: Message, mailbox: Mailbox) -> None:
         if message.method == INITIALIZE:

@@ -44,9 +44,7 @@ class Listening:
         self._resumed = 0
 
     @contextmanager
-    def recording(
-        self, exchange: Exchange, session: Session, messages: Sequence[Message | bytes]
-    ) -> Iterator[None]:
+    def recording(self, exchange: Exchange, session: Session, messages: Sequence[object]) -> Iterator[None]:
         """Keep what is streamed in answer to these messages, if anything is."""
         requests = [each.id for each in messages if isinstance(each, Message) and each.kind == "request"]
         journals, primes = self._journals, session.version in PRIMED

@@ -43,6 +43,7 @@ from services.edge.lines import Lines
 from services.edge.listeners import serving
 from services.edge.personal import Personal
 from services.edge.questions import Questions, Reply
+from services.edge.recording import recorded
 from services.edge.settings import Settings
 from services.edge.standing import Standing
 from services.edge.state import State, Tombstone
@@ -90,8 +91,9 @@ async def build(context: Context) -> AsyncIterator[None]:
         await bus.settled()
         settings = _settings(config)
         tally = Tally(state, settings)
+        gateway, scribe = recorded(_gateway(dispatch, config), state, config, context.trail)
         app = create_app(
-            _gateway(dispatch, config),
+            gateway,
             state,
             settings,
             keys,
@@ -105,6 +107,7 @@ async def build(context: Context) -> AsyncIterator[None]:
             health=config.server.health.listen is None,
             asking=None if config.server.health.alone else asking,
             tally=tally,
+            scribe=scribe,
         )
         listeners = _listeners(app, state, settings, config, asking)
         with watching(vitals(client, fleet, settings.policy, tally)):
@@ -113,6 +116,7 @@ async def build(context: Context) -> AsyncIterator[None]:
                     yield
                 finally:
                     standing.close()
+        scribe.close()
 
 
 def _gateway(dispatch: Dispatch, config: Config) -> Gateway:

@@ -22,6 +22,7 @@ from services.edge.settings import Settings
 from services.edge.surface import Ask
 from services.edge.tally import hits
 from services.edge.tools import EXECUTE, EXPECTED, SEARCH, ExecuteArguments, SearchArguments
+from services.edge.visitor import visitor
 
 _found: Decoder[ToolsFound] = decoder(ToolsFound)
 
@@ -72,6 +73,8 @@ class MetaTools:
 
 def refused(tool: str, problem: str) -> Raw:
     """The result of a tool of ours that was not run."""
+    if (who := visitor()) is not None:
+        who.refused = True
     text = f"The arguments do not fit the schema of `{tool}`; nothing was run. {problem}"
     return raw(
         {

@@ -101,9 +101,14 @@ class Posting:
         posted = await exchange.body(self._settings)
         if isinstance(posted, list):
             raise InvalidRequest("there are no batches on this transport: post one JSON-RPC message")
-        read_message(posted)
-        message = MessagePosted(address.session, raw(posted), exchange.principal)
+        visitor = exchange.visitor
+        visitor.message = read_message(posted)
+        message = MessagePosted(
+            address.session, raw(posted), exchange.principal, visitor.address, visitor.agent, visitor.token
+        )
         _check(await self._brought(address.replica, message))
+        # Whoever holds the stream tells what becomes of it.
+        visitor.told = True
         await exchange.answer.silence()
 
     async def _brought(self, replica: str, message: MessagePosted) -> bytes | None:

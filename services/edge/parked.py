@@ -18,6 +18,7 @@ from libs.common.identity import Principal
 from libs.common.messages.calls import EMPTY, WORKER
 from libs.common.seal import Keyring, SealBroken
 from libs.common.subjects import minted
+from services.edge.visitor import visitor
 
 PREFIX = "nxs1."
 LIFE = 600.0
@@ -30,6 +31,8 @@ class Place(Struct, frozen=True):
 
     worker: str
     state: Raw
+    call: str = ""
+    """The name under which the audit has it."""
 
 
 _place: Decoder[Place] = decoder(Place)
@@ -54,7 +57,8 @@ class Parked:
             return result
         if not asks:
             return result
-        payload = encode(Place(worker, parts.get(STATE, NULL)))
+        who = visitor()
+        payload = encode(Place(worker, parts.get(STATE, NULL), "" if who is None else who.call))
         expires = time.time() + LIFE
         sealed = self._keys.seal(payload, binding=_binding(principal, route), expires=expires)
         kept = {key: value for key, value in parts.items() if key != "_meta"}
@@ -68,7 +72,11 @@ class Parked:
         Raises `InvalidParams`, the same for a forged, a foreign and an old state.
         """
         place = self.place(params.get(STATE), principal, route)
-        return ("", params) if place is None else (place.worker, {**params, STATE: place.state})
+        if place is None:
+            return "", params
+        if (who := visitor()) is not None:
+            who.call = place.call
+        return place.worker, {**params, STATE: place.state}
 
     def place(self, state: object, principal: Principal, route: str) -> Place | None:
         """Where the call is that asked with this state; None if nobody holds one. Raises like `redeem`."""

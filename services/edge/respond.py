@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
 from libs.common.codec import UNREADABLE, decoder, encode, raw
-from libs.common.errors import NULL, Failure, MethodNotAllowed, NexusError, ScopeRefused
+from libs.common.errors import NULL, Failure, MethodNotAllowed, NexusError, ScopeRefused, WorkerLost
 from services.edge.inbound import ERROR_CODE_HTTP_STATUS
 from services.edge.streams import Header
 
@@ -121,9 +121,15 @@ def _limit_headers(limit: _Limit) -> list[Header]:
     return headers
 
 
-def failed_bytes(request_id: Raw, error: Exception) -> bytes:
-    """A JSON-RPC error response for whatever was raised."""
-    return error_bytes(request_id, error.failure() if isinstance(error, NexusError) else incident(error))
+def failure_of(error: Exception) -> Failure:
+    """What a client is told of whatever was raised."""
+    return error.failure() if isinstance(error, NexusError) else incident(error)
+
+
+def cut_short() -> Failure:
+    """What becomes of a call that runs when the time to drain is over."""
+    late = WorkerLost("the gateway stopped before the call was finished; whether it ran is unknown")
+    return late.failure()
 
 
 def missing_scopes(error: NexusError) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from services.edge.body import ClientGone, Receive
+from services.edge.visitor import CLIENT_LEFT
 
 QUEUE_MAX = 256
 """Events that wait for a slow reader; later ones are dropped, the answer itself never is."""
@@ -102,6 +103,7 @@ class Answer:
         "_waiting",
         "dropped",
         "recorder",
+        "status",
     )
 
     def __init__(self, send: Send, *, keepalive: float = 15.0, timeout: float = 30.0) -> None:
@@ -115,6 +117,8 @@ class Answer:
         self._record: Callable[[], Recorder] | None = None
         self.recorder: Recorder | None = None
         self.dropped = 0
+        self.status = 0
+        """Of the response that has ended; 0 before."""
 
     @property
     def streaming(self) -> bool:
@@ -201,6 +205,7 @@ class Answer:
         """The end. Once events have been streamed, `status` and `headers` are sent already."""
         self._closing = True
         if self._pump is None:
+            self.status = status
             await send_body(self._send, status, message, [_JSON, *headers], linger)
         else:
             self.deliver(message)
@@ -211,6 +216,7 @@ class Answer:
         """The end without a message."""
         self._closing = True
         if self._pump is None:
+            self.status = status
             await send_body(self._send, status, b"")
         else:
             self._end(answered=False)
@@ -302,4 +308,4 @@ class Watch:
             await self._abandoned()
         self._gone = True
         if self._task is not None:
-            self._task.cancel()
+            self._task.cancel(CLIENT_LEFT)

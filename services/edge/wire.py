@@ -6,11 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from libs.common.networks import network
+from services.edge.visitor import CLOSED
 
 log = structlog.get_logger("edge")
 
@@ -86,6 +88,7 @@ def bounded(bounds: Bounds) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            cast("dict[str, object]", self.scope)[CLOSED] = self.transport.is_closing
             if self._late is None:
                 self._start()
 

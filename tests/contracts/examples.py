@@ -18,7 +18,15 @@ from services.edge.sessions import Session
 from services.edge.state import Tombstone
 
 PRINCIPAL = Principal(
-    "ann", "https://login.example", ("dev", "ops"), ("read",), "premium", "ide-7", "2001:db8::7", "ab12"
+    "ann",
+    "https://login.example",
+    ("dev", "ops"),
+    ("read",),
+    "premium",
+    "ide-7",
+    "2001:db8::7",
+    "ab12",
+    "acme",
 )
 CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
@@ -150,7 +158,9 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
     "StreamAsked": (streams.Held, streams.StreamAsked("5e55-e1-2a", leave=True)),
     "MessagePosted": (
         streams.Held,
-        streams.MessagePosted("5e55", Raw(b'{"jsonrpc":"2.0","method":"x"}'), PRINCIPAL),
+        streams.MessagePosted(
+            "5e55", Raw(b'{"jsonrpc":"2.0","method":"x"}'), PRINCIPAL, "192.0.2.7", "ide/7", "00ff"
+        ),
     ),
     "Kept": (
         streams.Kept,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
 
 from libs.common.errors import Executed
-from libs.common.identity import ANONYMOUS, Principal
+from libs.common.identity import ANONYMOUS, Principal, tenant_token
 
 Class = Literal["api_activity", "authentication", "detection_finding", "application_lifecycle"]
 """Classes of OCSF 1.8.0: 6003, 3002, 2004 and 6002."""
@@ -160,13 +157,6 @@ class Event(Struct, frozen=True, kw_only=True):
         if self.outcome is not None:
             return not self.outcome.failed and self.status < 400
         return None if self.code == "mcp.tool.call.requested" else self.status < 400
-
-
-@lru_cache(maxsize=10_000)
-def tenant_token(tenant: str) -> str:
-    """Sixteen characters that stand for a tenant in a subject, whatever it is called."""
-    digest = hashlib.sha256(tenant.encode("utf-8", "surrogatepass")).digest()
-    return base64.b32encode(digest)[:16].decode().lower()
 
 
 def target_of(event: Event) -> str:

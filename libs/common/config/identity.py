@@ -50,6 +50,7 @@ class OAuth(Table):
     max_token_lifetime: Timeout = 7 * 86400.0
     required_scopes: tuple[ScopeName, ...] = ()
     premium_claim: ClaimPath = "is_admin"
+    tenant_claim: ClaimPath | None = None
     protected_resource: ProtectedResource
     issuers: tuple[Issuer, ...] = ()
 
@@ -62,6 +63,7 @@ class ApiKey(Table):
     groups: tuple[str, ...] = ()
     scopes: tuple[ScopeName, ...] = ()
     tier: Tier = "authenticated"
+    tenant: Subject | None = None
 
 
 class ApiKeys(Table):

@@ -40,6 +40,12 @@ class MessagePosted(Struct, frozen=True, omit_defaults=True, tag="posted", tag_f
     message: Raw
     principal: Principal | None = None
     """Who posted it, with what that one may do now; None for whoever opened the stream."""
+    address: str = ""
+    """Where it was posted from."""
+    agent: str = ""
+    """The `User-Agent` it came with."""
+    token: str = ""
+    """The audit's fingerprint of the credentials."""
 
 
 Held = StreamAsked | MessagePosted

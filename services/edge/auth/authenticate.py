@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.common.apikeys import PREFIX
 from libs.common.delegated import fingerprint
@@ -13,7 +14,7 @@ from libs.common.identity import ANONYMOUS, Principal
 from services.edge.auth.apikeys import ApiKeys
 from services.edge.auth.bearer import bearer_token
 from services.edge.auth.cache import Verified
-from services.edge.auth.claims import Claims, claim_texts
+from services.edge.auth.claims import TEXT_MAX, Claims, claim_texts
 from services.edge.auth.client import Identification
 from services.edge.auth.refusal import AuthRefused, ScopeMissing, Unauthorized, challenge
 from services.edge.auth.resource import Resources
@@ -21,6 +22,7 @@ from services.edge.auth.tokens import Token, Verifier
 from services.edge.auth.wallet import Wallet
 from services.edge.gateway import Visit
 from services.edge.streams import Header
+from services.edge.visitor import Visitor, visitor
 
 NOTHING: Mapping[str, Any] = {}
 
@@ -35,6 +37,7 @@ class Oauth(Struct, frozen=True):
     skip_audience: bool
     required: tuple[str, ...]
     premium: str
+    tenant: str | None = None
 
 
 class Entry(Struct, frozen=True):
@@ -47,6 +50,8 @@ class Entry(Struct, frozen=True):
     key: bool = False
     expires: float = 0.0
     """Of a token, seconds since the epoch."""
+    mark: str = ""
+    """The audit's fingerprint of the token or key."""
 
 
 class Authenticate:
@@ -98,18 +103,27 @@ class Authenticate:
             return _NOBODY
         header = visit.headers.get("authorization", "")
         entry = self._cache.get(header)
+        who = visitor()
         if entry is None:
-            entry = await self._verified(header)
+            entry = await self._verified(header, who)
+        elif who is not None:
+            who.token = entry.mark
         self._check(entry, visit.route)
         if self._wallet is not None and not entry.key:
             self._wallet.keep(entry.principal.credential, bearer_token(header), entry.expires)
         return entry
 
-    async def _verified(self, header: str) -> Entry:
+    async def _verified(self, header: str, who: Visitor | None) -> Entry:
         secret = bearer_token(header)
-        found = self._key(secret) or await self._token(secret)
-        self._cache.put(header, *found)
-        return found[0]
+        mark = ""
+        if who is not None:
+            who.token = mark = who.book.fingerprint(secret)
+        entry, until = self._key(secret) or await self._token(secret)
+        entry = replace(entry, mark=mark)
+        self._cache.put(header, entry, until)
+        if who is not None:
+            who.fresh = True
+        return entry
 
     def _key(self, secret: str) -> tuple[Entry, float] | None:
         if self._keys is None or not secret.startswith(PREFIX):
@@ -124,7 +138,7 @@ class Authenticate:
             raise Unauthorized("unauthorized")
         token = await self._oauth.verifier.verify(secret)
         credential = "" if self._wallet is None else fingerprint(secret)
-        principal = _principal(token, self._oauth.premium, credential)
+        principal = _principal(token, self._oauth, credential)
         expires = token.expires
         return Entry(principal, token.claims, token.audiences, token.expected, expires=expires), expires
 
@@ -143,15 +157,22 @@ class Authenticate:
 _NOBODY = Entry(ANONYMOUS, NOTHING)
 
 
-def _principal(token: Token, premium: str, credential: str) -> Principal:
+def _principal(token: Token, oauth: Oauth, credential: str) -> Principal:
     claims = token.claims
     return Principal(
         subject=claims["sub"],
         issuer=claims["iss"],
         scopes=_scopes(claims),
-        tier="premium" if claim_texts(claims, premium) == ("true",) else "authenticated",
+        tier="premium" if claim_texts(claims, oauth.premium) == ("true",) else "authenticated",
         credential=credential,
+        tenant="" if oauth.tenant is None else _tenant(claims, oauth.tenant),
     )
+
+
+def _tenant(claims: Claims, path: str) -> str:
+    """None of a token that names several, or one of excessive length: nobody could tell whose it is."""
+    named = claim_texts(claims, path)
+    return named[0] if len(named) == 1 and len(named[0]) <= TEXT_MAX else ""
 
 
 def _scopes(claims: Claims) -> tuple[str, ...]:

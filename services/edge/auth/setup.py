@@ -83,11 +83,15 @@ def _oauth(oauth: OAuth, sets: dict[str, KeySet], mcp_path: str) -> Oauth:
         skip_audience=oauth.insecure_skip_audience,
         required=oauth.required_scopes,
         premium=oauth.premium_claim,
+        tenant=oauth.tenant_claim,
     )
 
 
 def _api_keys(table: KeyTable) -> ApiKeys:
-    fixed = [Record(key.hash, key.subject, key.groups, key.scopes, key.tier) for key in table.keys.values()]
+    fixed = [
+        Record(key.hash, key.subject, key.groups, key.scopes, key.tier, tenant=key.tenant or "")
+        for key in table.keys.values()
+    ]
     return ApiKeys(fixed, table.file)
 
 

@@ -41,15 +41,19 @@ def run(config: Path, *words: str) -> Result:
 
 
 def test_a_key_is_shown_once_and_kept_as_a_hash(config: Path) -> None:
-    made = run(config, "keys", "create", "ci", "--group", "dev", "--scope", "read", "--premium")
+    made = run(
+        config, "keys", "create", "ci", "--group", "dev", "--scope", "read", "--premium", "--tenant", "acme"
+    )
     key = made.stdout.split()[0]
     kept = (config.parent / "keys.json").read_text()
     assert key not in kept
     assert json.loads(kept)["ci"]["hash"] == hash_key(key)
+    assert json.loads(kept)["ci"]["tenant"] == "acme"
     assert (config.parent / "keys.json").stat().st_mode & 0o077 == 0
     listed = run(config, "keys", "list").stdout
     assert "ci" in listed
     assert "premium" in listed
+    assert "acme" in listed
     assert key not in listed
 
 

@@ -15,17 +15,23 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from libs.common.audit.trail import NO_TRAIL, Trail
 from libs.common.identity import Principal
 from libs.common.seal import Keyring
 from services.edge.app import create_app
+from services.edge.audited import Audited
 from services.edge.auth.resource import Resources
+from services.edge.definitions import Definitions
+from services.edge.evidence import Evidence
 from services.edge.flights import Flights
 from services.edge.gateway import Anonymous, Identify, Visit
 from services.edge.journal import Journals
 from services.edge.lines import Lines
 from services.edge.questions import Questions
+from services.edge.scribe import Scribe
 from services.edge.settings import Settings
 from services.edge.standing import Standing
+from services.edge.wire import Bounds, bounded
 from tests.services.edge.stub import StubCatalog, StubGateway
 
 KEY = bytes(range(32))
@@ -45,7 +51,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=bounded(Bounds(10_000, 10_000, 10.0)),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -166,14 +172,18 @@ async def running(
     lines: Lines | None = None,
     identify: Identify | None = None,
     resources: Resources | None = None,
+    trail: Trail = NO_TRAIL,
     **changed: Any,
 ) -> AsyncIterator[Edge]:
     """An edge with some settings changed."""
     gateway, catalog, flights = StubGateway(), StubCatalog(), Flights()
     settings = Settings(version="1.2.3", **changed)
     ring, questions, standing = keys or Keyring([KEY]), Questions("replica"), Standing()
+    definitions = Definitions(catalog)
+    evidence = Evidence(settings.policy, definitions, trail.fingerprints, lambda server, tool: ("shown",))
+    scribe = Scribe(trail, settings.policy, definitions)
     app = create_app(
-        gateway,
+        Audited(gateway, trail, evidence) if trail.enabled else gateway,
         catalog,
         settings,
         ring,
@@ -184,9 +194,11 @@ async def running(
         journals=journals,
         identify=identify or ByHeader(),
         resources=resources,
+        scribe=scribe,
     )
     async with serving(app) as url, connect(url) as http:
         yield Edge(url, http, gateway, catalog, flights, standing)
+    scribe.close()
 
 
 @pytest.fixture

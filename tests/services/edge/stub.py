@@ -187,6 +187,8 @@ class StubGateway:
             return _asking(decode(params))
         if name == "demo__parks":
             return _parking(decode(params))
+        if name == "demo__fails":
+            return raw({"content": [{"type": "text", "text": "it failed"}], "isError": True})
         if name == "demo__list":
             return Raw(b"[]")
         return raw({"content": [{"type": "text", "text": f"{name} {decode(params).get('arguments')}"}]})

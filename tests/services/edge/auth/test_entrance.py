@@ -295,3 +295,47 @@ async def test_clients_that_only_a_proxy_tells_apart_do_not_share_sessions() -> 
 def test_every_group_of_a_token_counts() -> None:
     groups = [f"g{number}" for number in range(500)]
     assert claim_texts({"groups": groups}, "groups") == tuple(groups)
+
+
+@pytest.mark.parametrize(
+    ("claims", "tenant"),
+    [
+        ({"org": {"id": "acme"}}, "acme"),
+        ({"org": {"id": ["acme"]}}, "acme"),
+        ({"org": {"id": ["acme", "evil"]}}, ""),
+        ({"org": {"id": "a" * 257}}, ""),
+        ({"org": "acme"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_a_claim_names_the_tenant_if_it_names_one(claims: dict[str, Any], tenant: str) -> None:
+    issuer = Issuer()
+    async with guarded(issuer, tenant="org.id") as edge:
+        await listed(edge, f"Bearer {issuer.token(**claims)}", "/mcp/demo")
+        assert edge.gateway.seen[-1].principal.tenant == tenant
+
+
+async def test_the_same_subject_in_two_tenants_is_two_callers() -> None:
+    issuer = Issuer()
+    async with guarded(issuer, tenant="org") as edge:
+        tokens = {org: f"Bearer {issuer.token(org=org)}" for org in ("acme", "evil")}
+        body = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t"}}
+        opened = await edge.http.post(
+            "/mcp",
+            json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": body},
+            headers={**LEGACY, "authorization": tokens["acme"]},
+        )
+        session = {**LEGACY, "mcp-session-id": opened.headers["mcp-session-id"]}
+        own = await edge.legacy({**session, "authorization": tokens["acme"]}, "ping")
+        foreign = await edge.legacy({**session, "authorization": tokens["evil"]}, "ping")
+        assert (own.status_code, foreign.status_code) == (200, 404)
+
+
+async def test_a_key_brings_its_tenant(tmp_path: Path) -> None:
+    path, key = tmp_path / "keys.json", new_key()
+    write_records(path, {"ci": Record(hash_key(key), "robot", tenant="acme")})
+    keys = ApiKeys([], path)
+    keys.reload()
+    async with guarded(None, keys) as edge:
+        await listed(edge, f"Bearer {key}", "/mcp/demo")
+        assert edge.gateway.seen[-1].principal.tenant == "acme"
