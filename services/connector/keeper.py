@@ -15,6 +15,7 @@ from libs.common import rpc, subjects
 from libs.common.config import StdioServer
 from libs.common.errors import NexusError
 from libs.common.facts import Facts, ServerFailed, ServerStarted
+from libs.common.lease import Lease
 from libs.common.messages.calls import Order
 from libs.common.messages.catalog import Listing
 from libs.common.meters import families
@@ -22,7 +23,6 @@ from services.connector import changes
 from services.connector.arguments import Checker, schemas
 from services.connector.bulletin import Bulletin
 from services.connector.herald import Herald
-from services.connector.lease import Lease
 from services.connector.listed import tools_listed
 from services.connector.listing import collect
 from services.connector.live import Live

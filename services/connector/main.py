@@ -25,6 +25,7 @@ from libs.common.delegated import SEALED_MAX
 from libs.common.facts import Facts
 from libs.common.keyring import delegation_keys, fleet_keys
 from libs.common.kv import Bucket, Snapshot
+from libs.common.lease import Lease, Owner
 from libs.common.messages.calls import Order
 from libs.common.meters import watching
 from libs.common.oauth.vault import Vault
@@ -36,7 +37,6 @@ from services.connector.delegation import Delegation
 from services.connector.granted import Granted
 from services.connector.handlers import Calls, stands
 from services.connector.keeper import Keeper, Parts, leased, slots
-from services.connector.lease import Lease, Owner
 from services.connector.pool import Pool
 from services.connector.private import Connect, Server
 from services.connector.questions import Asked

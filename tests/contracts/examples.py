@@ -9,10 +9,10 @@ from msgspec import Raw
 from libs.common.errors import Failure
 from libs.common.facts import Fact, ServerFailed, ServerStarted, ToolsListed
 from libs.common.identity import Principal
+from libs.common.lease import Owner
 from libs.common.messages import calls, catalog, edges, metrics, routers, search, streams
 from libs.common.meters.cells import Series
 from libs.common.trace import Trace
-from services.connector.lease import Owner
 from services.edge.gateway import Note
 from services.edge.sessions import Session
 from services.edge.state import Tombstone

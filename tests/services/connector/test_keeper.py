@@ -15,9 +15,9 @@ from libs.common.bus import Bus
 from libs.common.codec import encode
 from libs.common.errors import NexusError
 from libs.common.facts import ServerFailed, ServerStarted, ToolsListed
+from libs.common.lease import Owner
 from services.connector.bearer import Bearer
 from services.connector.keeper import BACKOFF_MAX, STEADY, Backoff
-from services.connector.lease import Owner
 from services.connector.questions import Asked
 from services.connector.session import Notice, Opened, Session
 from tests.broker import Broker

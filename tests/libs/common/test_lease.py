@@ -14,8 +14,8 @@ from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.kv import LEASE_TTL, Bucket, Snapshot
+from libs.common.lease import Lease, Owner
 from libs.common.service import snapshots
-from services.connector.lease import Lease, Owner
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio

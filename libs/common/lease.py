@@ -1,4 +1,4 @@
-"""Ownership of one instance of a server among all connectors, kept in a KV bucket."""
+"""Ownership of one key among all who want it, kept in a KV bucket."""
 
 from __future__ import annotations
 
