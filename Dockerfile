@@ -18,6 +18,8 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
 FROM python:3.11-slim
 COPY --from=build /opt/nexus /opt/nexus
 ENV PATH=/opt/nexus/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
+# A volume that is new takes its owner from here.
+RUN install -d -m 0700 -o 1000 -g 1000 /var/lib/nexus /var/lib/nexus/spool /var/lib/nexus/audit
 USER 1000:1000
 WORKDIR /tmp
 CMD ["nexus"]

@@ -60,7 +60,7 @@ deploy/nats/nats.conf: libs/cli/natsconf.py libs/common/grants.py libs/common/su
 # What compose.yaml asks for: one password per NATS user, and the key that sessions are sealed with.
 .env:
 	@umask 077 && { \
-	  for role in EDGE ROUTER CONNECTOR INDEXER; do \
+	  for role in EDGE ROUTER CONNECTOR INDEXER AUDITOR SIEM; do \
 	    printf 'NATS_%s_PASSWORD=p%s\n' $$role "$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	  done; \
 	  printf 'NEXUS_SEAL_KEYS=%s\n' "$$(head -c 32 /dev/urandom | base64)"; \

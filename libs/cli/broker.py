@@ -18,10 +18,10 @@ from typing import BinaryIO, cast
 
 import structlog
 
+from libs.cli.natsconf import USERS as NAMES
 from libs.cli.natsconf import local_text
 from libs.common import log as logs
 from libs.common.errors import BusUnavailable
-from libs.common.grants import ROLES
 
 log = structlog.get_logger("broker")
 
@@ -205,7 +205,7 @@ def _passwords(path: Path) -> dict[str, str]:
     known: dict[str, str] = {}
     with suppress(OSError, ValueError):
         known = json.loads(path.read_text())
-    complete = {role: known.get(role) or f"p{secrets.token_hex(24)}" for role in ROLES}
+    complete = {role: known.get(role) or f"p{secrets.token_hex(24)}" for role in NAMES}
     if complete != known:
         _write_private(path, json.dumps(complete, indent=2) + "\n")
     for password in complete.values():

@@ -27,13 +27,13 @@ from libs.common.service import Options
 
 log = structlog.get_logger("local")
 
-ROLES = ("edge", "router", "indexer", "connector")
+ROLES = ("edge", "router", "indexer", "connector", "auditor")
 """In the order in which they are drained: who takes work first, who does it last."""
 MARGIN = 10.0
 """Seconds that a process may take to leave, beyond the time it has to drain."""
 STATE = ".nexus"
-SEALING = ("edge", "connector")
-"""Who gets the key of the fleet: one seals sessions with it, the other what operators were granted."""
+SEALING = ("edge", "connector", "auditor")
+"""Who gets the key of the fleet: it seals sessions and what operators were granted, and signs checkpoints."""
 
 
 def parse_scale(text: str) -> dict[str, int]:
@@ -49,6 +49,11 @@ def parse_scale(text: str) -> dict[str, int]:
     return counts
 
 
+def roles_of(config: Config) -> tuple[str, ...]:
+    """Who is started: without an audit there is nobody to keep it."""
+    return ROLES if config.audit.enabled else tuple(role for role in ROLES if role != "auditor")
+
+
 def run(options: Options, scale: dict[str, int], *, single: bool = False) -> None:
     """Run until Ctrl-C or SIGTERM, then drain and leave nothing behind."""
     logs.configure(options.log, options.style, "nexus")
@@ -61,6 +66,7 @@ def run(options: Options, scale: dict[str, int], *, single: bool = False) -> Non
 
 async def _run(options: Options, config: Config, scale: dict[str, int], single: bool) -> int:
     stop = asyncio.Event()
+    roles = roles_of(config)
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
@@ -70,9 +76,9 @@ async def _run(options: Options, config: Config, scale: dict[str, int], single: 
         if options.nats is None:
             bus = await broker.start(state / "nats")
             stack.push_async_callback(bus.stop)
-            urls = {role: bus.url(role) for role in ROLES}
+            urls = {role: bus.url(role) for role in roles}
         else:
-            urls = dict.fromkeys(ROLES, options.nats)
+            urls = dict.fromkeys(roles, options.nats)
         key = os.environ.get(keyring.VARIABLE) or seal_key(state / "seal.key")
         sockets = _listeners(options, config)
         for listener in sockets:
@@ -84,7 +90,7 @@ async def _run(options: Options, config: Config, scale: dict[str, int], single: 
             return await _in_one_process(options, urls, sockets, stop)
         children = [
             _child(options, role, number, urls[role], sockets, key)
-            for role in ROLES
+            for role in roles
             for number in range(1, scale[role] + 1)
         ]
         grace = config.server.drain_timeout + MARGIN
@@ -151,7 +157,7 @@ async def _in_one_process(
     options: Options, urls: dict[str, str], sockets: tuple[socket.socket, ...], stop: asyncio.Event
 ) -> int:
     """All services as tasks of this loop; they drain one after the other, as processes would."""
-    stops = {role: asyncio.Event() for role in ROLES}
+    stops = {role: asyncio.Event() for role in urls}
     tasks = {
         role: asyncio.create_task(
             service.serve(
@@ -161,12 +167,12 @@ async def _in_one_process(
                 stops[role],
             )
         )
-        for role in ROLES
+        for role in urls
     }
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({waiting, *tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    for role in ROLES:
+    for role in urls:
         stops[role].set()
         await asyncio.wait({tasks[role]})
     for task in tasks.values():

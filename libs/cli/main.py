@@ -14,7 +14,7 @@ from libs.cli import options as flags
 from libs.common.errors import ConfigError, NexusError
 from libs.common.identity import Tier
 
-ROLES = ("edge", "router", "connector", "indexer")
+ROLES = ("edge", "router", "connector", "indexer", "auditor")
 EXIT_CONFIG = 2
 """Exit status of a configuration that cannot be used: a supervisor does not try again."""
 
@@ -41,10 +41,10 @@ def local(
     log_style: flags.LogStyle = None,
     nats: flags.Nats = None,
     scale: Annotated[str, typer.Option(help="Processes by role, e.g. edge=2,connector=3.")] = "",
-    single_process: Annotated[bool, typer.Option(help="All four services in one process.")] = False,
+    single_process: Annotated[bool, typer.Option(help="All services in one process.")] = False,
     version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True)] = False,
 ) -> None:
-    """Run the broker and all four services here, or one command."""
+    """Run the broker and all services here, or one command."""
     given = flags.Given(config, listen, log, log_style, nats)
     context.obj = given
     if context.invoked_subcommand is None:

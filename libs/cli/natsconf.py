@@ -9,8 +9,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from libs.common.grants import ROLES, Grant, user_grant
+from libs.common.grants import READER, ROLES, Grant, reader_grant, user_grant
 
+USERS = (*ROLES, READER)
+"""Who has a password: every role, and the reader of audit events."""
 MAX_PAYLOAD = 9 * 1024 * 1024
 """Bytes of one message on the bus: a downstream's largest result and its envelope."""
 
@@ -44,13 +46,18 @@ def local_text(port: int, store: Path, passwords: Mapping[str, str]) -> str:
 
 def compose_text() -> str:
     """For the container: every interface of its private network, health on loopback."""
-    names = {role: f"${variable(role)}" for role in ROLES}
+    names = {user: f"${variable(user)}" for user in USERS}
     return _NOTE + _head("0.0.0.0:4222", "/data") + 'http: "127.0.0.1:8222"\n' + _users(names)
 
 
-def variable(role: str) -> str:
-    """The environment variable that holds the password of `role` in compose."""
-    return f"NATS_{role.upper()}_PASSWORD"
+def variable(user: str) -> str:
+    """The environment variable that holds the password of `user` in compose."""
+    return f"NATS_{user.upper().replace('-', '_')}_PASSWORD"
+
+
+def reader_text(name: str, tenant: str = "") -> str:
+    """One more reader of audit events; `tenant` as it stands in a subject."""
+    return _user(name, f"${variable(name)}", reader_grant(name, tenant))
 
 
 def _head(listen: str, store: str) -> str:
@@ -58,8 +65,12 @@ def _head(listen: str, store: str) -> str:
 
 
 def _users(passwords: Mapping[str, str]) -> str:
-    users = "".join(_user(role, password, user_grant(role)) for role, password in passwords.items())
+    users = "".join(_user(user, password, _grant(user)) for user, password in passwords.items())
     return f"authorization {{\n  users = [\n{users}  ]\n}}\n"
+
+
+def _grant(user: str) -> Grant:
+    return reader_grant(user) if user == READER else user_grant(user)
 
 
 def _user(role: str, password: str, grant: Grant) -> str:

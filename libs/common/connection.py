@@ -41,7 +41,7 @@ class Connection(Client):
             return
         try:
             if raw is not None:
-                raw(subject.decode(), reply.decode(), data, headers)
+                raw(subject.decode(), reply.decode(), data, headers or b"")
             elif handler is not None:
                 await handler(Msg(self, subject.decode(), reply.decode(), data))
         except Exception as error:  # noqa: BLE001 - the edge of the reading: one message must not end it

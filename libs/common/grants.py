@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from libs.common import subjects
 
-ROLES = ("edge", "router", "connector", "indexer")
+ROLES = ("edge", "router", "connector", "indexer", "auditor")
+READER = "siem"
+"""A user beside the roles that reads audit events and does nothing else."""
 
 API = "$JS.API"
 
@@ -31,6 +33,23 @@ def user_grant(role: str) -> Grant:
     """All that `role` may do; raises `KeyError` for a role that is none of `ROLES`."""
     inbox = _inbox(role)
     return _GRANTS[role] + Grant((subjects.AUDIT, inbox), (inbox, subjects.METRICS))
+
+
+def reader_grant(name: str, tenant: str = "") -> Grant:
+    """All that a reader of audit events may do: hear them live, and read them through its own consumer.
+
+    `tenant` as it stands in a subject: then of no other one. The consumer of its name is made for it.
+    """
+    stream = subjects.AUDIT_STREAM
+    inbox = _inbox(name)
+    return Grant(
+        (
+            f"{API}.CONSUMER.INFO.{stream}.{name}",
+            f"{API}.CONSUMER.MSG.NEXT.{stream}.{name}",
+            f"$JS.ACK.{stream}.{name}.>",
+        ),
+        (f"audit.v1.*.{tenant}" if tenant else subjects.AUDIT, inbox),
+    )
 
 
 def _inbox(role: str) -> str:
@@ -94,6 +113,29 @@ def _keeps_events() -> Grant:
     return _makes(stream) + Grant((f"{API}.STREAM.INFO.{stream}", f"{API}.DIRECT.GET.{stream}"), ())
 
 
+def _keeps_audit() -> Grant:
+    stream, dead = subjects.AUDIT_STREAM, subjects.DEAD_STREAM
+    return (
+        _makes(stream)
+        + _makes(dead)
+        + Grant(
+            (
+                subjects.DEAD,
+                f"{API}.STREAM.INFO.{stream}",
+                f"{API}.STREAM.INFO.{dead}",
+                f"{API}.DIRECT.GET.{stream}",
+                f"{API}.CONSUMER.CREATE.{stream}.>",
+                f"{API}.CONSUMER.LIST.{stream}",
+                f"{API}.CONSUMER.INFO.{stream}.*",
+                f"{API}.CONSUMER.DELETE.{stream}.*",
+                f"{API}.CONSUMER.MSG.NEXT.{stream}.*",
+                f"$JS.ACK.{stream}.>",
+            ),
+            (),
+        )
+    )
+
+
 _CALLS = _family(subjects.call("x"))
 _WORKERS = _family(subjects.worker("x"))
 _EDGES = _family(subjects.edge("x"))
@@ -138,4 +180,5 @@ _GRANTS = {
     + _owns(subjects.CATALOG)
     + _reads(subjects.SERVERS)
     + _consumes_facts(),
+    "auditor": _ANSWERS + _keeps_audit() + _owns(subjects.AUDITORS) + _owns(subjects.LEDGER),
 }

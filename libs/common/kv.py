@@ -13,7 +13,13 @@ from msgspec.json import Decoder
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import APIError, BadRequestError, BucketNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import (
+    APIError,
+    BadRequestError,
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+)
 from nats.js.kv import KeyValue
 
 from libs.common import subjects
@@ -59,6 +65,8 @@ SPECS = {
         Spec(subjects.LEASES, StorageType.MEMORY, LEASE_TTL),
         Spec(subjects.SESSIONS, StorageType.FILE, 24 * 3600),
         Spec(subjects.CREDENTIALS, StorageType.FILE),
+        Spec(subjects.AUDITORS, StorageType.MEMORY, LEASE_TTL),
+        Spec(subjects.LEDGER, StorageType.FILE),
     )
 }
 
@@ -87,6 +95,15 @@ class Bucket:
         except TimeoutError:
             raise BusUnavailable(f"the bucket {self.spec.name} is not there; is its owner running?") from None
         return self._kv
+
+    async def get(self, key: str) -> bytes | None:
+        """The value of now; None without one."""
+        kv = await self.open()
+        with _translated(f"get {key}"):
+            try:
+                return (await cancellable(kv.get(key))).value
+            except KeyNotFoundError:
+                return None
 
     async def put(self, key: str, value: bytes) -> int:
         """Store `value`; returns the revision."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -79,6 +80,21 @@ class Lease:
         with suppress(BusUnavailable, TimeoutError):
             async with asyncio.timeout(REFRESH):
                 await self._bucket.delete(self._key, self._revision)
+
+    async def while_owned(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Whenever the lease is ours, `work`, which is cancelled when it is lost; until cancelled."""
+        while True:
+            await self.acquire()
+            tasks = {asyncio.create_task(self.hold()), asyncio.create_task(work())}
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self.release()
+            for task in done:
+                task.result()
 
     async def _try(self) -> bool:
         current = self._owners.values.get(self._key)

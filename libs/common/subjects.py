@@ -36,6 +36,8 @@ SERVERS = "nexus-servers"
 LEASES = "nexus-leases"
 SESSIONS = "nexus-sessions"
 CREDENTIALS = "nexus-credentials"
+AUDITORS = "nexus-auditors"
+LEDGER = "nexus-audit"
 
 _DOT = ":"
 """A dot within one token; no minted id holds it."""

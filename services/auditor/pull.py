@@ -136,7 +136,8 @@ class Pull:
         tokens = reply.split(".")
         at = 4 if len(tokens) == 9 else 6
         self.pending = int(tokens[at + 4])
-        return Delivery(subject, _uid(headers), int(tokens[at + 1]), data, int(tokens[at]), reply)
+        stored = int(tokens[at + 3]) / 1e9
+        return Delivery(subject, _uid(headers), int(tokens[at + 1]), data, int(tokens[at]), stored, reply)
 
     def _forget(self) -> None:
         self._credit = 0

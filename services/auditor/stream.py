@@ -38,6 +38,8 @@ ACK_WAIT = 120.0
 MAX_PENDING = 1000
 """Events that may be with the sinks of one name at the same time, over all auditors."""
 PREFIX = "sink-"
+UNUSED = 60.0
+"""Seconds until the broker forgets a consumer that nobody asks any more."""
 _IN_USE = 10058
 """The API's code for a stream of that name with another configuration."""
 
@@ -101,6 +103,62 @@ class Streams:
         )
         async with _asked(f"make the consumer of the sink {sink}"):
             await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
+
+    async def read(self, name: str, tenant: str = "") -> None:
+        """Have the consumer of a reader outside of the gateway; `tenant` as it stands in a subject."""
+        config = ConsumerConfig(
+            name=name,
+            durable_name=name,
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT,
+            max_ack_pending=MAX_PENDING,
+            filter_subjects=[f"audit.v1.*.{tenant}" if tenant else subjects.AUDIT],
+        )
+        async with _asked(f"make the consumer of the reader {name}"):
+            await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
+
+    async def follow(self, name: str, sequence: int) -> int:
+        """Have a consumer of all events from `sequence` on that acknowledges nothing; it goes when unused.
+
+        Returns where it begins: anew, in a stream that has not come that far.
+        """
+        async with _asked("tell how far the audit stream is"):
+            info = await cancellable(self._bus.jetstream().stream_info(subjects.AUDIT_STREAM))
+        first = sequence if 0 < sequence <= info.state.last_seq + 1 else 1
+        config = ConsumerConfig(
+            name=name,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=first,
+            ack_policy=AckPolicy.NONE,
+            filter_subjects=[subjects.AUDIT],
+            mem_storage=True,
+            inactive_threshold=UNUSED,
+        )
+        async with _asked("make a consumer of the audit stream"):
+            await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
+        return first
+
+    async def unfollow(self, name: str) -> None:
+        """Delete such a consumer."""
+        async with _asked(f"delete the consumer {name}"):
+            await cancellable(self._bus.jetstream().delete_consumer(subjects.AUDIT_STREAM, name))
+
+    async def event(self, sequence: int) -> bytes | None:
+        """One event by its place; None if it is not kept any more."""
+        getting = self._bus.jetstream().get_msg(subjects.AUDIT_STREAM, sequence, direct=True)
+        async with _asked(f"find event {sequence}"):
+            try:
+                return (await cancellable(getting)).data
+            except NotFoundError:
+                return None
+
+    async def behind(self, sink: str) -> int:
+        """Events that the sink has not acknowledged."""
+        async with _asked(f"tell how far the sink {sink} is"):
+            jetstream = self._bus.jetstream()
+            info = await cancellable(jetstream.consumer_info(subjects.AUDIT_STREAM, durable(sink)))
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
     async def forget(self, sinks: Collection[str]) -> list[str]:
         """Delete the consumers of all sinks but these; returns whose were deleted."""

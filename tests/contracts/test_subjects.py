@@ -45,6 +45,8 @@ def listing() -> dict[str, str]:
         "bucket leases": subjects.LEASES,
         "bucket sessions": subjects.SESSIONS,
         "bucket credentials": subjects.CREDENTIALS,
+        "bucket auditors": subjects.AUDITORS,
+        "bucket ledger": subjects.LEDGER,
     }
 
 

@@ -20,6 +20,8 @@ class Delivery:
     """The event as it was recorded: canonical JSON on one line."""
     tries: int
     """Which delivery this is, from 1."""
+    stored: float = 0.0
+    """When the stream took it in: seconds since the epoch."""
     reply: str = ""
     """Where the stream is told what came of it; not for sinks."""
 

@@ -16,13 +16,13 @@ import typer
 from libs.cli import local
 from libs.cli.local import parse_scale, seal_key
 from libs.common import keyring
-from libs.common.config import Address
+from libs.common.config import Address, Config
 from libs.common.errors import ConfigError
 from libs.common.service import SOCKETS_VARIABLE, WORKER_VARIABLE, Options
 
 pytestmark = pytest.mark.anyio
 
-ONE = {"edge": 1, "router": 1, "indexer": 1, "connector": 1}
+ONE = {"edge": 1, "router": 1, "indexer": 1, "connector": 1, "auditor": 1}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_scale_is_a_count_by_role(text: str, counts: dict[str, int]) -> None:
     ["edge", "edge=", "edge=0", "edge=-1", "edge=1.5", "edge=two", "edge=²", "broker=1", "=1", "edge=1 2"],
 )
 def test_a_scale_nobody_can_run_is_refused_with_the_roles(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="a role of edge, router, indexer, connector"):
+    with pytest.raises(typer.BadParameter, match="a role of edge, router, indexer, connector, auditor"):
         parse_scale(text)
 
 
@@ -85,10 +85,17 @@ async def test_only_an_edge_gets_the_socket_and_only_who_seals_the_key(tmp_path:
         assert child.argv[3:] == (
             role, "--config", str(tmp_path / "nexus.toml"), "--log", "debug", "--log-style", "json",
         )  # fmt: skip
-        assert (keyring.VARIABLE in child.env) == (role in ("edge", "connector"))
+        assert (keyring.VARIABLE in child.env) == (role in ("edge", "connector", "auditor"))
         assert (SOCKETS_VARIABLE in child.env) == (role == "edge")
     assert (children["edge"].fds, children["edge"].env[SOCKETS_VARIABLE]) == ((number,), str(number))
     assert children["router"].fds == ()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_auditor_is_started_only_if_there_is_an_audit(enabled: bool) -> None:
+    config = Config.model_validate({"audit": {"enabled": enabled}})
+    assert ("auditor" in local.roles_of(config)) == enabled
+    assert local.roles_of(config)[:4] == ("edge", "router", "indexer", "connector")
 
 
 async def test_one_process_for_all_ends_with_the_error_of_any(tmp_path: Path) -> None:

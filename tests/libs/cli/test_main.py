@@ -67,7 +67,9 @@ def test_every_mistake_of_a_bad_configuration_is_said_and_the_status_is_2(tmp_pa
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("argv", [["check"], ["edge"], ["router"], ["connector"], ["indexer"], []])
+@pytest.mark.parametrize(
+    "argv", [["check"], ["edge"], ["router"], ["connector"], ["indexer"], ["auditor"], []]
+)
 def test_a_missing_configuration_ends_every_command_alike(tmp_path: Path, argv: list[str]) -> None:
     done = nexus(*argv, cwd=tmp_path)
     assert done.returncode == 2

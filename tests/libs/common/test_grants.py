@@ -27,6 +27,8 @@ from libs.common.kv import Bucket, Snapshot
 pytestmark = pytest.mark.anyio
 
 API = "$JS.API"
+READERS = {"edge", "router", "connector", "indexer"}
+"""Who reads the catalog and what is known of servers."""
 
 PUBLISHERS: dict[str, set[str]] = {
     "nexus.v1.request": {"edge"},
@@ -45,6 +47,23 @@ PUBLISHERS: dict[str, set[str]] = {
     "_INBOX_router.a.b": {"router"},
     "_INBOX_connector.a.b": {"connector"},
     "_INBOX_indexer.a.b": {"indexer"},
+    "_INBOX_auditor.a.b": {"auditor"},
+    "audit.v1.api_activity": set(ROLES),
+    "audit.v1.api_activity.aaaaaaaaaaaaaaaa": set(ROLES),
+    "audit.dead.v1.siem": {"auditor"},
+    "$KV.nexus-audit.key": {"auditor"},
+    "$KV.nexus-auditors.key": {"auditor"},
+    f"{API}.STREAM.CREATE.AUDIT": {"auditor"},
+    f"{API}.STREAM.UPDATE.AUDIT": {"auditor"},
+    f"{API}.STREAM.DELETE.AUDIT": set(),
+    f"{API}.STREAM.PURGE.AUDIT": set(),
+    f"{API}.STREAM.MSG.DELETE.AUDIT": set(),
+    f"{API}.STREAM.CREATE.AUDIT_DEAD": {"auditor"},
+    f"{API}.CONSUMER.CREATE.AUDIT.sink-siem": {"auditor"},
+    f"{API}.CONSUMER.DELETE.AUDIT.sink-siem": {"auditor"},
+    f"{API}.CONSUMER.MSG.NEXT.AUDIT.sink-siem": {"auditor"},
+    f"{API}.DIRECT.GET.AUDIT": {"auditor"},
+    "$JS.ACK.AUDIT.sink-siem.1.1.1.1.1": {"auditor"},
     "$KV.nexus-catalog.key": {"indexer"},
     "$KV.nexus-servers.key": {"connector"},
     "$KV.nexus-leases.key": {"connector"},
@@ -62,8 +81,8 @@ PUBLISHERS: dict[str, set[str]] = {
     f"{API}.STREAM.PURGE.FACTS": set(),
     f"{API}.STREAM.MSG.DELETE.FACTS": set(),
     f"{API}.STREAM.NAMES": set(),
-    f"{API}.STREAM.MSG.GET.KV_nexus-catalog": set(ROLES),
-    f"{API}.STREAM.MSG.GET.KV_nexus-servers": set(ROLES),
+    f"{API}.STREAM.MSG.GET.KV_nexus-catalog": READERS,
+    f"{API}.STREAM.MSG.GET.KV_nexus-servers": READERS,
     f"{API}.STREAM.MSG.GET.KV_nexus-leases": {"connector"},
     f"{API}.STREAM.MSG.GET.KV_nexus-sessions": {"edge"},
     f"{API}.STREAM.MSG.GET.FACTS": set(),
@@ -94,6 +113,9 @@ SUBSCRIBERS: dict[str, set[str]] = {
     "_INBOX_router.>": {"router"},
     "_INBOX_connector.>": {"connector"},
     "_INBOX_indexer.>": {"indexer"},
+    "_INBOX_auditor.>": {"auditor"},
+    "audit.v1.>": set(),
+    "audit.dead.v1.*": set(),
     "$KV.nexus-catalog.>": set(),
     "$JS.API.>": set(),
     "$SYS.>": set(),
