@@ -36,6 +36,8 @@ LEAST = 6.0
 """What a query can reach is taken to be no less beside its meaning: one frequent word says little."""
 
 Visible = Callable[[str, str], bool]
+Among = Sequence[int] | None
+"""The only documents that are asked for; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,10 @@ class Index:
         if limit <= 0:
             return []
         admit = self._admit(visible, server)
-        query = self._reader(admit).read(text)
+        among = None if server is None else self._tools(server, admit)
+        query = self._reader(admit, among).read(text)
         depth = limit if server else max(limit, DEPTH)
-        found = self._best(query, depth, admit)
+        found = self._best(query, depth, admit, among)
         found.sort(key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
         if server is None:
             found = spread(found, [self._crowd(doc, query) for _, doc in found[:DEPTH]])
@@ -114,13 +117,18 @@ class Index:
         shown = (exposed for _, exposed, doc in close if admit(doc))
         return list(islice(shown, max(limit, 0)))
 
-    def _best(self, query: Query, limit: int, admit: Admit) -> list[tuple[float, int]]:
+    def _tools(self, server: str, admit: Admit) -> list[int]:
+        """The admitted documents of all lists of a server, in order: few, so that each can be looked up."""
+        lists = (docs for key, docs in self._servers.items() if plain(key) == server)
+        return sorted(doc for docs in lists for doc in docs if admit(doc))
+
+    def _best(self, query: Query, limit: int, admit: Admit, among: Among) -> list[tuple[float, int]]:
         """The best admitted documents, in no order, with scores up to about 1."""
-        lists, cover, most = self._lists(query), self._cover(query), self._attainable(query)
+        lists, cover, most = self._lists(query, among), self._cover(query), self._attainable(query)
         if self._meanings is None:
             return [(score / most, doc) for score, doc in Ranking(limit, admit, cover).best(lists)]
         return self._meanings.best(
-            lists, query.words, self._store.size, max(most, LEAST), limit, admit, cover
+            lists, query.words, self._store.size, max(most, LEAST), limit, admit, cover, among
         )
 
     def _admit(self, visible: Visible | None, server: str | None = None) -> Admit:
@@ -140,10 +148,12 @@ class Index:
 
         return admit
 
-    def _reader(self, admit: Admit) -> Reader:
+    def _reader(self, admit: Admit, among: Among) -> Reader:
         def known(form: str) -> bool:
             posting = self._store.stems.get(tokens.stem(form))
-            return posting is not None and any(map(admit, posting.docs))
+            if posting is None:
+                return False
+            return any(map(admit, posting.docs) if among is None else map(posting.get, among))
 
         def mend(word: str) -> str | None:
             """A word that has a meaning is no slip, even if no tool uses it."""
@@ -152,7 +162,7 @@ class Index:
 
         return Reader(known, mend)
 
-    def _lists(self, query: Query) -> list[Weighted]:
+    def _lists(self, query: Query, among: Among) -> list[Weighted]:
         weights: dict[str, float] = {}
         for term in query.terms:
             weights[term.stem] = max(weights.get(term.stem, 0.0), term.weight)
@@ -165,7 +175,10 @@ class Index:
                 lists.append(self._weighted(self._store.forms, term.form, FORM * term.weight))
         lists.extend(self._weighted(self._store.stems, stem, weight) for stem, weight in weights.items())
         lists.extend(self._weighted(self._store.verbs, verb, VERB) for verb in query.verbs)
-        return [item for item in lists if item is not None]
+        known = [item for item in lists if item is not None]
+        if among is None:
+            return known
+        return [Weighted(item.posting.within(among), item.weight, item.bound) for item in known]
 
     def _weighted(self, postings: Postings, word: str, weight: float) -> Weighted | None:
         posting = postings.get(word)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import log
 
 
@@ -28,6 +28,16 @@ class Posting:
         """The impact in `doc`; 0.0 if the word is not in it."""
         place = bisect_left(self.docs, doc)
         return self.impacts[place] if place < len(self.docs) and self.docs[place] == doc else 0.0
+
+    def within(self, docs: Iterable[int]) -> Posting:
+        """The same list for some documents alone, given in their order."""
+        part = Posting()
+        for doc in docs:
+            if impact := self.get(doc):
+                part.docs.append(doc)
+                part.impacts.append(impact)
+        part.peak = self.peak
+        return part
 
     def put(self, doc: int, impact: float) -> None:
         place = bisect_left(self.docs, doc)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby, product
 
+import pytest
+
+from benchmarks.search.corpus import Catalogue
+from services.indexer.index import Index, hybrid
 from services.indexer.index.spread import COMPARABLE, DEPTH, spread
 from tests.services.indexer.index.catalogue import document, index
 
@@ -30,6 +36,25 @@ def test_who_asks_for_a_server_is_given_its_tools_alone() -> None:
     assert [match.server for match in matches] == ["flood"] * 10
     assert {match.server for match in made.search("weather forecast", limit=10, server="beta")} == {"beta"}
     assert made.search("weather forecast", limit=10, server="nobody") == []
+
+
+@pytest.mark.parametrize("empty", [Index, hybrid])
+def test_a_search_of_one_server_is_that_of_a_caller_who_sees_no_other(empty: Callable[[], Index]) -> None:
+    catalogue = Catalogue(400)
+    made = empty()
+    for documents in catalogue.servers:
+        made.replace(documents[0].server, documents)
+    names = [documents[0].server for documents in catalogue.servers[:5]]
+    hits = 0
+    for query, name in product([catalogue.query() for _ in range(20)], names):
+        found = made.search(query, limit=10, server=name)
+        assert found == made.search(query, limit=10, visible=partial(_is_of, name))
+        hits += len(found)
+    assert hits > 100
+
+
+def _is_of(name: str, key: str, tool: str) -> bool:
+    return key == name
 
 
 def test_who_names_a_server_in_words_may_be_given_more_than_three_of_it() -> None:
