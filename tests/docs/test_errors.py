@@ -39,6 +39,6 @@ def test_code_status_verdict_and_repetition_are_the_real_ones(name: str) -> None
     assert advice
 
 
-@pytest.mark.parametrize("kind", [*BASES, CallFailed, errors.ConfigError])
+@pytest.mark.parametrize("kind", sorted([*BASES, CallFailed, errors.ConfigError], key=str))
 def test_what_clients_do_not_meet_is_explained_too(kind: type) -> None:
     assert f"`{kind.__name__}`" in PAGE

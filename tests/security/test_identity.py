@@ -81,7 +81,7 @@ async def test_a3_nothing_in_a_header_leads_to_a_key(issuer: Issuer, header: dic
 @pytest.mark.parametrize(
     "claims",
     [{"exp": None}, {"iss": "https://idp.evil"}, {"nbf": time.time() + 600}, {"sub": None}],
-    ids=str,
+    ids=["exp", "iss", "nbf", "sub"],
 )
 async def test_a5_a_claim_that_is_missing_or_wrong_is_refused(issuer: Issuer, claims: dict[str, Any]) -> None:
     async with guarded(issuer) as edge:

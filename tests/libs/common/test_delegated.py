@@ -37,6 +37,7 @@ def test_the_longest_token_that_is_let_in_can_be_sealed() -> None:
         (ANN, "time", NOW),
         (ANN, "git", NOW + 61),
     ],
+    ids=["subject", "issuer", "credential", "server", "time"],
 )
 def test_nobody_else_nowhere_else_and_not_later(caller: Principal, server: str, now: float) -> None:
     with pytest.raises(SealBroken):

@@ -39,7 +39,7 @@ def test_without_rules_everybody_may_everything() -> None:
         ({"dev", "ops"}, {"ops"}, ("dev",), True),
         ({"dev", "ops"}, {"ops"}, ("dev", "ops"), False),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_deny_wins_over_allow_and_no_list_means_everybody(
     allow: set[str] | None, deny: set[str] | None, groups: tuple[str, ...], allowed: bool
