@@ -27,7 +27,7 @@ lint: .venv/ready
 	$(BIN)/python benchmarks/shape.py --check
 
 test: .venv/ready $(REAL)/ready $(SUITE)/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: .venv/ready $(REAL)/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks $(ARGS)
