@@ -21,6 +21,7 @@ from services.connector import logs, parking
 from services.connector.delegation import Delegation
 from services.connector.live import Live
 from services.connector.needs import Offer, may_ask
+from services.connector.ours import stripped
 from services.connector.parking import Parking, Work
 from services.connector.pool import Pool
 from services.connector.questions import Asked, decline
@@ -151,7 +152,7 @@ async def _ask(
     live: Live, call: Call, params: Params, on_event: EventSink, on_question: Asked | None = None
 ) -> Raw:
     with Timed(call.server):
-        return await live.session.call(
+        result = await live.session.call(
             call.method,
             params,
             deadline=call.deadline,
@@ -161,6 +162,7 @@ async def _ask(
             progress=call.progress,
             sent=call.headers,
         )
+    return stripped(result)
 
 
 async def _until(closing: asyncio.Event, work: Coroutine[Any, Any, Raw]) -> Raw:

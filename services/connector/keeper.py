@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +13,16 @@ import structlog
 from msgspec import Raw
 
 from libs.common import rpc, subjects
+from libs.common.audit.events import Event
+from libs.common.audit.trail import NO_TRAIL, Trail
 from libs.common.config import StdioServer
-from libs.common.errors import NexusError
+from libs.common.errors import AuditUnavailable, NexusError
 from libs.common.facts import Facts, ServerFailed, ServerStarted
 from libs.common.lease import Lease
 from libs.common.messages.calls import Order
 from libs.common.messages.catalog import Listing
 from libs.common.meters import families
-from services.connector import changes
+from services.connector import changes, lifecycle
 from services.connector.arguments import Checker, schemas
 from services.connector.bulletin import Bulletin
 from services.connector.herald import Herald
@@ -39,6 +42,7 @@ SHYNESS = 0.3
 """Seconds that others are given to take a lease, for each instance that a worker owns."""
 STEADY = 60.0
 """Seconds a session must have lived for the back-off to begin anew."""
+ANSWERED = "the server answered with an error"
 CHANGED = frozenset(f"notifications/{what}/list_changed" for what in ("tools", "prompts", "resources"))
 LISTING_TIMEOUT = 60.0
 
@@ -53,6 +57,7 @@ class Parts:
     connect: Connect
     relist: float
     """Seconds between two listings nobody asked for; 0: never."""
+    trail: Trail = NO_TRAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class End:
     detail: str = ""
     lived: bool = False
     """Whether it was ready before."""
+    own: bool = True
+    """Whether the reason is a sentence of ours, not an error that the server wrote."""
 
 
 class Backoff:
@@ -170,6 +177,8 @@ class Keeper:
         )
         worker = self._parts.pool.worker
         self._herald.tell(ServerFailed(server=name, worker=worker, reason=end.reason, retry_in=delay))
+        told = end.reason if end.own else ANSWERED
+        self._record(lifecycle.failed(name, worker, told, self._restarts, delay, lived=end.lived))
 
     async def _live_once(self) -> End:
         """One life of the session; returns why it ended."""
@@ -177,14 +186,14 @@ class Keeper:
         try:
             session, opened = await self._parts.connect(self._server, self._on_notice, decline)
         except NexusError as error:
-            return End(error.message, str(error.data.get("stderr", "")))
+            return End(error.message, str(error.data.get("stderr", "")), own=_is_own(error))
         except Exception:
             log.exception("session could not be opened", server=self._server.name)
             return End("internal error while opening the session")
         try:
             return End(await self._serve(session, opened), lived=True)
         except NexusError as error:
-            return End(error.message)
+            return End(error.message, own=_is_own(error))
         except Exception:
             log.exception("session was given up", server=self._server.name)
             return End("internal error while the session was kept")
@@ -289,6 +298,12 @@ class Keeper:
             ServerStarted(server=self._server.name, worker=worker, kind=kind, version=version),
             tools_listed(live.listing, worker),
         )
+        self._record(lifecycle.started(self._server.name, worker, kind, version, self._restarts))
+
+    def _record(self, event: Event) -> None:
+        """Never more than a note: the server matters more than what is told of it."""
+        with suppress(AuditUnavailable):
+            self._parts.trail.record(event)
 
     def _on_notice(self, method: str, message: Raw) -> None:
         if method in CHANGED:
@@ -304,6 +319,10 @@ class Keeper:
     def _say(self, state: str, **facts: object) -> None:
         # The names are those of `Held`, whose fields the checker cannot see through `**`.
         self._parts.pool.say(self._server.name, self._slot, state, **facts)  # type: ignore[arg-type]
+
+
+def _is_own(error: NexusError) -> bool:
+    return not error.failure().verbatim
 
 
 def slots(server: Server) -> range:

@@ -66,7 +66,7 @@ async def build(context: Context) -> AsyncIterator[None]:
         snapshots(owners, *grants),
     ):
         connect = connector(config, vault)
-        parts = Parts(pool, calls, facts, connect, config.mcp.relist_interval)
+        parts = Parts(pool, calls, facts, connect, config.mcp.relist_interval, context.trail)
         delegate(pool, config, connect)
         owner = Owner(context.worker, secrets.token_hex(8))
         async with asyncio.TaskGroup() as tasks:

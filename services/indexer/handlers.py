@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import structlog
 from msgspec import Raw, convert
@@ -10,9 +11,10 @@ from msgspec.json import Decoder
 from nats.aio.msg import Msg
 
 from libs.common import rpc
+from libs.common.audit.trail import NO_TRAIL, Trail
 from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode, raw
-from libs.common.errors import InvalidRequest, NexusError, Refused
+from libs.common.errors import AuditUnavailable, InvalidRequest, NexusError, Refused
 from libs.common.facts import ToolsListed
 from libs.common.kv import Bucket, Snapshot
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
@@ -21,6 +23,7 @@ from libs.common.messages.search import ToolsFound
 from libs.common.meters import families
 from libs.common.policy import Policy
 from services.indexer.catalog import Catalog
+from services.indexer.drift import findings
 from services.indexer.finder import Finder
 
 log = structlog.get_logger("indexer")
@@ -80,7 +83,14 @@ class Searches:
 class Facts:
     """Folds what connectors list into the catalog bucket, which every replica watches."""
 
-    def __init__(self, bucket: Bucket, known: Snapshot[Listing], configured: frozenset[str]) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        known: Snapshot[Listing],
+        configured: frozenset[str],
+        trail: Trail = NO_TRAIL,
+    ) -> None:
+        self._trail = trail
         self._bucket = bucket
         self._known = known
         self._configured = configured
@@ -89,10 +99,20 @@ class Facts:
     async def on_listed(self, fact: ToolsListed) -> None:
         """Store a listing if it is new; a server that is not configured is ignored."""
         server, listing = fact.server, _listing(fact)
-        if server not in self._configured or _is_same(self._current(server), listing):
+        known = self._current(server)
+        if server not in self._configured or _is_same(known, listing):
             return
+        self._find(known, listing)
         self._written[server] = await self._bucket.put(server, encode(listing)), listing
         log.info("catalog updated", server=server, tools=len(listing.tools))
+
+    def _find(self, known: Listing | None, listing: Listing) -> None:
+        """Tell of changed definitions before they count: a fact that comes twice tells twice."""
+        if not self._trail.enabled:
+            return
+        with suppress(AuditUnavailable):
+            for finding in findings(known, listing):
+                self._trail.record(finding)
 
     def _current(self, server: str) -> Listing | None:
         """What the bucket holds: what came back from it, or what we wrote if that has not come back yet."""

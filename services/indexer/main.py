@@ -31,7 +31,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     listings: Snapshot[Listing] = Snapshot(bucket, decoder(Listing))
     listings.listen(catalog.update)
     facts = Facts(context.nats_url, context.role, replicas=bus.replicas)
-    facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured).on_listed)
+    facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured, context.trail).on_listed)
     policy = context.config.policy()
     searches = handlers.Searches(bus, catalog, policy)
     async with snapshots(listings), facts:

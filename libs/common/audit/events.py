@@ -141,6 +141,8 @@ class Event(Struct, frozen=True, kw_only=True):
     call: str = ""
     """What `requested` and `completed` of one call share."""
     deadline: float = 0.0
+    severity: int = 0
+    """Of OCSF, 1 to 5; that of its code, if 0."""
     message: str = ""
     facts: Mapping[str, object] | None = None
     """What only events of this code have: JSON without floats."""

@@ -107,7 +107,8 @@ def _bare(event: Event) -> Event:
 
 
 def _severity(event: Event, kind: Kind) -> int:
-    return max(kind.severity, 3) if event.decision == "denied" else kind.severity
+    severity = event.severity or kind.severity
+    return max(severity, 3) if event.decision == "denied" else severity
 
 
 def _api(event: Event) -> bytes:

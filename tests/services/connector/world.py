@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import anyio
 
 from libs.common import rpc, subjects
+from libs.common.audit.trail import NO_TRAIL, Trail
 from libs.common.bus import Bus
 from libs.common.codec import decoder, raw
 from libs.common.config import Config, StdioServer
@@ -142,7 +143,11 @@ class Connector:
 
 @asynccontextmanager
 async def connecting(
-    broker: Broker, worker: str = "w1", relist: float = NEVER, most: Mapping[str, int] | None = None
+    broker: Broker,
+    worker: str = "w1",
+    relist: float = NEVER,
+    most: Mapping[str, int] | None = None,
+    trail: Trail = NO_TRAIL,
 ) -> AsyncIterator[Connector]:
     """A connector without servers; its keepers end with it."""
     async with connected(broker, "connector") as bus, Facts(broker.url, "connector") as facts:
@@ -153,7 +158,7 @@ async def connecting(
         calls: rpc.Server[Order] = rpc.Server(bus, worker, decoder(Order), answering.handle)
         await calls.start()
         async with snapshots(owners), asyncio.TaskGroup() as tasks:
-            parts = Parts(pool, calls, facts, connector(Config()), relist)
+            parts = Parts(pool, calls, facts, connector(Config()), relist, trail)
             made = Connector(bus, parts, leases, owners, tasks, answering)
             beat = tasks.create_task(pool.beat())
             try:

@@ -16,9 +16,9 @@ from libs.common.apikeys import Record, hash_key, new_key, write_records
 from libs.common.identity import tenant_token
 from libs.common.policy import Policy, Rule, Rules
 from services.edge.auth.apikeys import ApiKeys
-from tests.services.edge.audit import Written, code, nexus, outcome, written
 from tests.services.edge.auth.doors import guarded, listed
 from tests.services.edge.conftest import LEGACY, Edge, connect, modern_body, modern_headers, running
+from tests.written import Written, code, nexus, outcome, written
 
 pytestmark = pytest.mark.anyio
 
