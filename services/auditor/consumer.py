@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from libs.common.audit.pull import ConsumerGone, Pull
 from libs.common.bus import Bus
 from libs.common.errors import BusUnavailable
-from services.auditor.pull import ConsumerGone, Pull
 from services.auditor.sinks.sink import Delivery, Rejected, Sink, SinkDown
 
 log = structlog.get_logger("sinks")

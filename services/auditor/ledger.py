@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +14,8 @@ from libs.common import subjects
 from libs.common.audit.chain import Head as Link
 from libs.common.audit.checkpoint import Signer
 from libs.common.audit.events import Event
+from libs.common.audit.pull import ConsumerGone, Pull
+from libs.common.audit.readers import unfollow
 from libs.common.audit.trail import Trail
 from libs.common.bus import Bus
 from libs.common.codec import decoder, encode
@@ -23,7 +24,6 @@ from libs.common.kv import Bucket
 from services.auditor.calls import Calls, Open
 from services.auditor.chains import Chains, Gap, Head
 from services.auditor.ended import ended
-from services.auditor.pull import ConsumerGone, Pull
 from services.auditor.seen import see
 from services.auditor.sinks.sink import Delivery
 from services.auditor.stream import Streams
@@ -84,8 +84,8 @@ class Ledger:
         """Read from where `kept` says; returns when that should be done again from elsewhere."""
         self.calls, self.chains = Calls(), Chains(kept.heads, kept.since)
         self._settle()
-        name = f"{KEY}-{secrets.token_hex(4)}"
-        self._read = await self._streams.follow(name, kept.sequence) - 1
+        name, first = await self._streams.follow(KEY, kept.sequence)
+        self._read = first - 1
         self._pull = pull = Pull(self._bus, subjects.AUDIT_STREAM, name)
         checked, saved = time.monotonic(), time.monotonic()
         try:
@@ -104,7 +104,7 @@ class Ledger:
             with suppress(BusUnavailable, TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self._save()
-                    await self._streams.unfollow(name)
+                    await unfollow(self._bus, name)
 
     def _learn(self, batch: Sequence[Delivery]) -> None:
         for each in batch:

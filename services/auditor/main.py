@@ -12,6 +12,8 @@ import structlog
 
 from libs.common import subjects
 from libs.common.audit.checkpoint import Signer, signing_seed
+from libs.common.audit.pull import Pull
+from libs.common.audit.readers import make_reader
 from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.config import Config
@@ -24,7 +26,6 @@ from libs.common.lease import Lease, Owner
 from libs.common.service import Context, snapshots
 from services.auditor.consumer import Consumer
 from services.auditor.ledger import Ledger
-from services.auditor.pull import Pull
 from services.auditor.sinks.kinds import make_sink
 from services.auditor.stream import Limits, Streams, durable, watch
 
@@ -53,7 +54,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     async with AsyncExitStack() as sinks:
         consumers = [await _consumer(sinks, name, config, bus, streams) for name in config.audit.sinks]
         async with snapshots(owners), asyncio.TaskGroup() as tasks:
-            await _make(streams, config)
+            await _make(bus, streams, config)
             running = [
                 tasks.create_task(_keep(bus, streams, config)),
                 tasks.create_task(watch(streams)),
@@ -88,13 +89,13 @@ async def _consumer(stack: AsyncExitStack, name: str, config: Config, bus: Bus, 
     return Consumer(name, bus, pull, sink, ensure, bury, max_tries=table.max_tries)
 
 
-async def _make(streams: Streams, config: Config) -> None:
+async def _make(bus: Bus, streams: Streams, config: Config) -> None:
     """Have streams and consumers as configured; a bus that refuses is tried again later."""
     try:
         await streams.make()
         for name, table in config.audit.sinks.items():
             await streams.feed(name, table.classes)
-        await streams.read(READER)
+        await make_reader(bus, READER)
         for gone in await streams.forget(config.audit.sinks):
             log.info("a sink is not configured any more, and forgotten", sink=gone)
     except BusUnavailable as error:
@@ -111,7 +112,7 @@ async def _keep(bus: Bus, streams: Streams, config: Config) -> None:
                 await again.wait()
         if again.is_set() or not await _is_there(streams):
             again.clear()
-            await _make(streams, config)
+            await _make(bus, streams, config)
 
 
 async def _is_there(streams: Streams) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import structlog
-from nats.errors import Error as NatsError
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -21,10 +19,11 @@ from nats.js.api import (
 from nats.js.errors import APIError, NotFoundError
 
 from libs.common import subjects
+from libs.common.audit.pull import Delivery
+from libs.common.audit.readers import ACK_WAIT, MAX_PENDING, asked, follow, taken
 from libs.common.bus import Bus
 from libs.common.cancel import cancellable
 from libs.common.errors import BusUnavailable
-from services.auditor.sinks.sink import Delivery
 
 log = structlog.get_logger("stream")
 
@@ -33,13 +32,7 @@ DUPLICATES = 300.0
 DEAD_SIZE = 64 * 1024 * 1024
 FULL = 0.8
 """Share of `max_size` that is worth an alarm."""
-ACK_WAIT = 120.0
-"""Seconds until an event that a sink was given, and that nobody acknowledged, may go to another auditor."""
-MAX_PENDING = 1000
-"""Events that may be with the sinks of one name at the same time, over all auditors."""
 PREFIX = "sink-"
-UNUSED = 60.0
-"""Seconds until the broker forgets a consumer that nobody asks any more."""
 _IN_USE = 10058
 """The API's code for a stream of that name with another configuration."""
 
@@ -83,14 +76,13 @@ class Streams:
 
     async def filled(self) -> Filled:
         """How full `AUDIT` is now."""
-        async with _asked("tell how full the audit stream is"):
+        async with asked("tell how full the audit stream is"):
             info = await cancellable(self._bus.jetstream().stream_info(subjects.AUDIT_STREAM))
         share = info.state.bytes / self._limits.max_size
         return Filled(info.state.messages, info.state.bytes, share)
 
     async def feed(self, sink: str, classes: Collection[str] = ()) -> None:
         """Have the consumer of a sink, for all classes or some."""
-        wanted = [each for name in classes for each in (f"audit.v1.{name}", f"audit.v1.{name}.>")]
         config = ConsumerConfig(
             name=durable(sink),
             durable_name=durable(sink),
@@ -99,55 +91,25 @@ class Streams:
             ack_wait=ACK_WAIT,
             max_deliver=-1,
             max_ack_pending=MAX_PENDING,
-            filter_subjects=wanted or [subjects.AUDIT],
+            filter_subjects=taken(classes),
         )
-        async with _asked(f"make the consumer of the sink {sink}"):
+        async with asked(f"make the consumer of the sink {sink}"):
             await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
 
-    async def read(self, name: str, tenant: str = "") -> None:
-        """Have the consumer of a reader outside of the gateway; `tenant` as it stands in a subject."""
-        config = ConsumerConfig(
-            name=name,
-            durable_name=name,
-            deliver_policy=DeliverPolicy.ALL,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT,
-            max_ack_pending=MAX_PENDING,
-            filter_subjects=[f"audit.v1.*.{tenant}" if tenant else subjects.AUDIT],
-        )
-        async with _asked(f"make the consumer of the reader {name}"):
-            await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
+    async def follow(self, who: str, sequence: int) -> tuple[str, int]:
+        """Have a consumer of all events from `sequence` on: its name, and where it begins.
 
-    async def follow(self, name: str, sequence: int) -> int:
-        """Have a consumer of all events from `sequence` on that acknowledges nothing; it goes when unused.
-
-        Returns where it begins: anew, in a stream that has not come that far.
+        That is at the first event of a stream that has not come that far: it was lost and made anew.
         """
-        async with _asked("tell how far the audit stream is"):
+        async with asked("tell how far the audit stream is"):
             info = await cancellable(self._bus.jetstream().stream_info(subjects.AUDIT_STREAM))
         first = sequence if 0 < sequence <= info.state.last_seq + 1 else 1
-        config = ConsumerConfig(
-            name=name,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=first,
-            ack_policy=AckPolicy.NONE,
-            filter_subjects=[subjects.AUDIT],
-            mem_storage=True,
-            inactive_threshold=UNUSED,
-        )
-        async with _asked("make a consumer of the audit stream"):
-            await cancellable(self._bus.jetstream().add_consumer(subjects.AUDIT_STREAM, config))
-        return first
-
-    async def unfollow(self, name: str) -> None:
-        """Delete such a consumer."""
-        async with _asked(f"delete the consumer {name}"):
-            await cancellable(self._bus.jetstream().delete_consumer(subjects.AUDIT_STREAM, name))
+        return await follow(self._bus, who, sequence=first), first
 
     async def event(self, sequence: int) -> bytes | None:
         """One event by its place; None if it is not kept any more."""
         getting = self._bus.jetstream().get_msg(subjects.AUDIT_STREAM, sequence, direct=True)
-        async with _asked(f"find event {sequence}"):
+        async with asked(f"find event {sequence}"):
             try:
                 return (await cancellable(getting)).data
             except NotFoundError:
@@ -155,7 +117,7 @@ class Streams:
 
     async def behind(self, sink: str) -> int:
         """Events that the sink has not acknowledged."""
-        async with _asked(f"tell how far the sink {sink} is"):
+        async with asked(f"tell how far the sink {sink} is"):
             jetstream = self._bus.jetstream()
             info = await cancellable(jetstream.consumer_info(subjects.AUDIT_STREAM, durable(sink)))
         return (info.num_pending or 0) + (info.num_ack_pending or 0)
@@ -164,11 +126,11 @@ class Streams:
         """Delete the consumers of all sinks but these; returns whose were deleted."""
         kept = {durable(sink) for sink in sinks}
         jetstream = self._bus.jetstream()
-        async with _asked("tell the consumers of the audit stream"):
+        async with asked("tell the consumers of the audit stream"):
             known = await cancellable(jetstream.consumers_info(subjects.AUDIT_STREAM))
         gone = [each.name for each in known if each.name.startswith(PREFIX) and each.name not in kept]
         for name in gone:
-            async with _asked(f"delete the consumer {name}"):
+            async with asked(f"delete the consumer {name}"):
                 await cancellable(jetstream.delete_consumer(subjects.AUDIT_STREAM, name))
         return [name.removeprefix(PREFIX) for name in gone]
 
@@ -176,7 +138,7 @@ class Streams:
         """Keep an event that a sink gave up, with what was said of it."""
         headers = {"Nexus-Sink": sink, "Nexus-Sequence": str(each.sequence), "Nexus-Reason": _line(said)}
         headers["Nats-Msg-Id"] = f"{sink}.{each.uid or each.sequence}"
-        async with _asked("keep a dead letter"):
+        async with asked("keep a dead letter"):
             publishing = self._bus.jetstream().publish(subjects.dead(sink), each.data, headers=headers)
             await cancellable(publishing)
 
@@ -198,21 +160,13 @@ class Streams:
 
     async def _have(self, config: StreamConfig) -> None:
         jetstream = self._bus.jetstream()
-        async with _asked(f"make the stream {config.name}"):
+        async with asked(f"make the stream {config.name}"):
             try:
                 await cancellable(jetstream.add_stream(config))
             except APIError as error:
                 if error.err_code != _IN_USE:
                     raise
                 await cancellable(jetstream.update_stream(config))
-
-
-@asynccontextmanager
-async def _asked(what: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except (NatsError, APIError, NotFoundError, TimeoutError) as error:
-        raise BusUnavailable(f"the message bus did not {what}: {error}") from error
 
 
 def _line(text: str) -> str:

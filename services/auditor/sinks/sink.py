@@ -3,27 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One event on its way to a sink."""
-
-    subject: str
-    uid: str
-    """`metadata.uid` of the event: what a receiver tells two deliveries of one event by."""
-    sequence: int
-    """Its place in the stream `AUDIT`."""
-    data: bytes
-    """The event as it was recorded: canonical JSON on one line."""
-    tries: int
-    """Which delivery this is, from 1."""
-    stored: float = 0.0
-    """When the stream took it in: seconds since the epoch."""
-    reply: str = ""
-    """Where the stream is told what came of it; not for sinks."""
+from libs.common.audit.pull import Delivery as Delivery
 
 
 class SinkDown(Exception):

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from libs.common import subjects
+from libs.common.audit.pull import Pull
 from libs.common.bus import Bus
 from services.auditor.consumer import Consumer
-from services.auditor.pull import Pull
 from services.auditor.sinks import Delivery, Sink
 from services.auditor.stream import Streams, durable
 

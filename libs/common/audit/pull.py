@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -17,7 +18,6 @@ from nats.aio.subscription import Subscription
 from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.errors import BusUnavailable
-from services.auditor.sinks.sink import Delivery
 
 log = structlog.get_logger("pull")
 
@@ -33,6 +33,25 @@ QUIET = 0.02
 RETRY = 0.25
 _STATUS = b"NATS/1.0 "
 _UID = b"\r\nNats-Msg-Id:"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event that came out of the stream."""
+
+    subject: str
+    uid: str
+    """`metadata.uid` of the event: what a receiver tells two deliveries of one event by."""
+    sequence: int
+    """Its place in the stream `AUDIT`."""
+    data: bytes
+    """The event as it was recorded: canonical JSON on one line."""
+    tries: int
+    """Which delivery this is, from 1."""
+    stored: float = 0.0
+    """When the stream took it in: seconds since the epoch."""
+    reply: str = ""
+    """Where the stream is told what came of it; for whoever acknowledges."""
 
 
 class ConsumerGone(Exception):
