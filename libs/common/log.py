@@ -13,6 +13,8 @@ from typing import Literal
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from libs.common.telemetry.current import marks
+
 Style = Literal["color", "text", "json"]
 Level = Literal["off", "error", "warn", "info", "debug", "trace"]
 
@@ -51,6 +53,7 @@ def configure(level: Level = "info", style: Style = "color", service: str = "") 
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
+        _placed,
     ]
     renderers: list[Processor] = [structlog.processors.format_exc_info, _tidy, _renderer(style)]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -94,6 +97,22 @@ def _named(service: str) -> Processor:
         return event
 
     return add
+
+
+def _placed(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    event.update(marks())
+    return event
+
+
+def fields(record: logging.LogRecord) -> EventDict:
+    """What a log line says, its `event` among it, fit to leave the process: without secrets, bounded."""
+    if isinstance(record.msg, dict):
+        event: EventDict = dict(record.msg)
+    else:
+        event = {"event": record.getMessage(), "logger": record.name}
+    if record.exc_info and "exc_info" not in event:
+        event["exc_info"] = record.exc_info
+    return _tidy(None, "", structlog.processors.format_exc_info(None, "", event))
 
 
 def _tidy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -21,6 +21,7 @@ import structlog
 from pydantic import BaseModel, SecretStr
 
 from libs.common import log as logs
+from libs.common import telemetry
 from libs.common.audit.events import Event
 from libs.common.audit.trail import NO_TRAIL, Trail, trail_of
 from libs.common.bus import Bus, addresses
@@ -64,6 +65,7 @@ class Context:
     nats_url: str
     trail: Trail = NO_TRAIL
     """Where this process records what it does."""
+    telemetry: telemetry.Handle = telemetry.OFF
 
 
 GC_ALLOCATIONS = 10_000
@@ -99,16 +101,19 @@ async def serve(role: str, build: Build, options: Options, stop: asyncio.Event) 
     hide_secrets(config)
     url = options.nats or config.nats.url.get_secret_value()
     hide_password(url)
+    worker = worker_id(role)
     bus = Bus(url, role, replicas=config.nats.replicas)
+    told = telemetry.begin(config.telemetry, worker)
     try:
         if await _unless(stop, bus.connect()):
-            worker = worker_id(role)
             trail = trail_of(config, options.config, bus, worker)
             async with measured(), telling(bus, role, worker):
-                await _live(Context(role, worker, config, bus, options, url, trail), build, stop)
+                context = Context(role, worker, config, bus, options, url, trail, told)
+                await _live(context, build, stop)
     finally:
         await bus.close()
-    log.info("stopped")
+        log.info("stopped")
+        await told.close()
 
 
 async def _live(context: Context, build: Build, stop: asyncio.Event) -> None:

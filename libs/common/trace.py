@@ -33,9 +33,17 @@ class Trace(Struct, frozen=True, omit_defaults=True):
     parent: str = ""
     state: str = ""
     baggage: str = ""
+    own: str = ""
+    """The gateway's own context, where it has one: trace, the span before this hop, and `01` if spans are
+    recorded; a span of zeros if there is none. In the form of `parent`."""
+
+    @property
+    def place(self) -> str:
+        """The context that belongs to the request here: our own if it has a span, else the client's."""
+        return self.own if self.own[36:52].strip("0") else self.parent
 
     def members(self) -> dict[str, str]:
-        """The parts there are, under their W3C names."""
+        """The parts there are that go on to others, under their W3C names."""
         parts = zip(MEMBERS, (self.parent, self.state, self.baggage), strict=True)
         return {name: value for name, value in parts if value}
 

@@ -16,6 +16,7 @@ from libs.common.codec import UNREADABLE, members, raw
 from libs.common.crowd import PAUSE, Crowd
 from libs.common.errors import InvalidParams, RateLimited, ServerUnavailable
 from libs.common.messages.calls import EMPTY, Call, HoldCall, ListServer, Order
+from libs.common.telemetry.current import SPAN
 from libs.common.trace import NONE
 from services.connector import logs, parking
 from services.connector.delegation import Delegation
@@ -151,6 +152,8 @@ async def _overheard(
 async def _ask(
     live: Live, call: Call, params: Params, on_event: EventSink, on_question: Asked | None = None
 ) -> Raw:
+    if (span := SPAN.get()) is not None:
+        span.put({"mcp.protocol.version": live.opened.version})
     with Timed(call.server):
         result = await live.session.call(
             call.method,
@@ -185,9 +188,9 @@ def stands(order: Order) -> bool:
 def _params(call: Call) -> Params:
     try:
         params = members(call.params)
-        if call.trace != NONE:
+        if call.trace != NONE and (traced := call.trace.members()):
             meta = members(params.get("_meta", EMPTY))
-            params["_meta"] = raw({**meta, **call.trace.members()})
+            params["_meta"] = raw({**meta, **traced})
     except UNREADABLE:
         raise InvalidParams("params must be an object, and so must its _meta") from None
     return params

@@ -41,6 +41,7 @@ from services.connector.pool import Pool
 from services.connector.private import Connect, Server
 from services.connector.questions import Asked
 from services.connector.session import Notice, Opened, Session
+from services.connector.spanned import Handle, Spanned
 from services.connector.stdio import StdioSession
 from services.connector.vitals import vitals
 
@@ -57,9 +58,8 @@ async def build(context: Context) -> AsyncIterator[None]:
     vault = _vault(bus, config)
     grants = () if vault is None else (vault.snapshot,)
     answering = Calls(pool, _most(config))
-    calls: rpc.Server[Order] = rpc.Server(
-        bus, context.worker, decoder(Order), answering.handle, stands=stands
-    )
+    handle = _spanned(answering, context)
+    calls: rpc.Server[Order] = rpc.Server(bus, context.worker, decoder(Order), handle, stands=stands)
     await calls.start()
     async with (
         Facts(context.nats_url, context.role, replicas=bus.replicas) as facts,
@@ -132,6 +132,13 @@ def connector(config: Config, vault: Vault | None = None) -> Connect:
         )
 
     return connect
+
+
+def _spanned(calls: Calls, context: Context) -> Handle:
+    tracing = context.telemetry.tracing
+    if tracing is None:
+        return calls.handle
+    return Spanned(calls.handle, tracing, context.config.mcp.servers).handle
 
 
 def _most(config: Config) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import FastAPI
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
@@ -34,11 +36,15 @@ from services.edge.questions import Questions
 from services.edge.scribe import Scribe
 from services.edge.sessions import Sessions
 from services.edge.settings import Settings
+from services.edge.spanning import Spanning
 from services.edge.standing import Standing
 from services.edge.tally import Tally
 from services.edge.tasks import Tickets
 from services.edge.transparent import Transparent
 from services.edge.vigil import Vigil
+
+if TYPE_CHECKING:
+    from libs.common.telemetry.tracing import Tracing
 
 
 class Application(FastAPI):
@@ -75,11 +81,12 @@ def create_app(
     asking: Asking | None = None,
     tally: Tally | None = None,
     scribe: Scribe | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """Everything a client may reach. `health` and `asking` are off where they have their own listener.
 
     `flights`, `questions`, `standing` and `lines` are shared with whoever hears of what clients said to
-    other replicas.
+    other replicas. With `tracing` there are spans, where that is decided.
     """
     app, who = _bare(settings), identify or Anonymous()
     book = scribe or Scribe(NO_TRAIL, settings.policy, Definitions(catalog))
@@ -101,11 +108,14 @@ def create_app(
     reading = Reading(lines, keys, conversation, listening, standing.closing, settings)
     posting = Posting(lines, keys, gateway, settings)
     # In this order: `/sse` after the path of the aggregate is no server's name.
+    spanning = Spanning(tracing, catalog, settings.policy)
     for path, surface in ((settings.mcp_path, lambda _: aggregate), (settings.mcp_path + "/{server}", one)):
+        spanned = spanning.surface(surface)
+        endpoint = Endpoint(spanned, who, modern, legacy, settings, book)
         app.router.routes += [
-            Route(path + STREAM, Endpoint(surface, who, reading, reading, settings, book)),
-            Route(path + MESSAGES, Endpoint(surface, who, posting, posting, settings, book)),
-            Route(path, Endpoint(surface, who, modern, legacy, settings, book)),
+            Route(path + STREAM, Endpoint(spanned, who, reading, reading, settings, book)),
+            Route(path + MESSAGES, Endpoint(spanned, who, posting, posting, settings, book)),
+            Route(path, spanning.endpoint(endpoint, path)),
         ]
     if resources is not None:
         app.router.routes += metadata_routes(resources)

@@ -12,6 +12,7 @@ from msgspec import Raw, UnsetType, structs
 from libs.common.codec import raw
 from libs.common.errors import NULL, InvalidParams, MethodNotFound
 from libs.common.messages.calls import ClientReply
+from services.edge.arrival import noted
 from services.edge.envelope import LEVELS, LOG_LEVEL, forwardable, progress_token, trace_context
 from services.edge.era import LISTEN, negotiate
 from services.edge.exchange import Exchange
@@ -89,6 +90,7 @@ class Conversation:
 
     async def take(self, exchange: Exchange, message: Message, session: Session, outlet: Outlet) -> None:
         """End `outlet`: with the answer to a request, in silence for all else. Raises `NexusError`."""
+        noted(message.method)
         if message.kind == "request":
             return await self._answer(exchange, message, session, outlet)
         if message.kind == "notification":
@@ -155,6 +157,7 @@ class Conversation:
             on_event=Relay(outlet.event, token, level=level),
             progress=token is not None,
             trace=trace_context(message.params, exchange.headers),
+            id=message.id,
             headers=exchange.headers,
         )
 

@@ -85,7 +85,7 @@ class Evidence:
             path=visitor.path,
             session=visitor.session,
             token=visitor.token,
-            trace=message.trace.parent,
+            trace=message.trace.place,
             operation=CALL,
             server=found.server,
             tool=found.tool,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from libs.common.errors import HeaderMismatch, InvalidRequest, MethodNotAllowed
+from services.edge.arrival import noted
 from services.edge.batches import read_batch, serve_batch
 from services.edge.body import check_events
 from services.edge.conversation import Conversation
@@ -68,6 +69,7 @@ class Legacy:
             await serve_batch(exchange, batch, session, self._conversation.take)
 
     async def _initialize(self, exchange: Exchange, message: Message) -> None:
+        noted(message.method)
         version, result = self._conversation.introduce(exchange, message)
         token = self._sessions.start(version, message.params, exchange.principal, exchange.surface.route)
         exchange.visitor.open(token)

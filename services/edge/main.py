@@ -108,6 +108,7 @@ async def build(context: Context) -> AsyncIterator[None]:
             asking=None if config.server.health.alone else asking,
             tally=tally,
             scribe=scribe,
+            tracing=context.telemetry.tracing,
         )
         listeners = _listeners(app, state, settings, config, asking)
         with watching(vitals(client, fleet, settings.policy, tally)):

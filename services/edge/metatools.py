@@ -62,6 +62,7 @@ class MetaTools:
             server=wanted.server,
             read_only=wanted.read_only,
             detail=wanted.detail,
+            trace=ask.trace,
         )
         found = _found.decode(await self._gateway.request(message))
         if found.unknown:

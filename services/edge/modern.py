@@ -19,6 +19,7 @@ from libs.common.errors import (
 )
 from libs.common.messages.calls import Client
 from services.edge import tasks
+from services.edge.arrival import noted
 from services.edge.codes import modern_answer
 from services.edge.envelope import forwardable, log_level, progress_token, trace_context
 from services.edge.era import LISTEN, MODERN
@@ -55,6 +56,7 @@ class Modern:
         if exchange.verb != "POST":
             raise MethodNotAllowed("this revision of MCP is POST only", allow=["POST"])
         message = await exchange.message(self._settings)
+        noted(message.method)
         if message.kind == "response":
             raise InvalidRequest("nothing was asked: this revision has no requests from server to client")
         if message.kind == "notification":
@@ -103,6 +105,7 @@ async def _result(exchange: Exchange, message: Message, route: InboundModernRout
         on_event=relay,
         progress=token is not None,
         trace=trace_context(message.params, exchange.headers),
+        id=message.id,
         headers=exchange.headers,
     )
     try:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Raw
 
+from libs.common.errors import NULL
 from libs.common.identity import Principal
 from libs.common.messages.calls import Client
 from libs.common.trace import NONE, Trace
@@ -36,6 +37,8 @@ class Ask:
     on_event: OnEvent
     progress: bool = False
     trace: Trace = NONE
+    id: Raw = field(default_factory=lambda: NULL)
+    """The JSON of the request's id."""
     headers: Headers = field(default_factory=dict)
     """All that came with it; what a server gets of them is `Settings.carried`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec import Raw, convert
@@ -25,6 +26,10 @@ from libs.common.policy import Policy
 from services.indexer.catalog import Catalog
 from services.indexer.drift import findings
 from services.indexer.finder import Finder
+from services.indexer.spanned import searching, told
+
+if TYPE_CHECKING:
+    from libs.common.telemetry.tracing import Tracing
 
 log = structlog.get_logger("indexer")
 
@@ -34,7 +39,8 @@ _query: Decoder[Query] = decoder(Query)
 class Searches:
     """Answers queries from the catalog, each within milliseconds, so none gets a task of its own."""
 
-    def __init__(self, bus: Bus, catalog: Catalog, policy: Policy) -> None:
+    def __init__(self, bus: Bus, catalog: Catalog, policy: Policy, tracing: Tracing | None = None) -> None:
+        self._tracing = tracing
         self._bus = bus
         self._finder = Finder(catalog, policy)
 
@@ -50,9 +56,15 @@ class Searches:
             return InvalidRequest("this indexer cannot read the query")
         if time.time() >= query.deadline:
             return Refused("the deadline was over before the search was started")
+        with searching(self._tracing, query):
+            return self._result(query)
+
+    def _result(self, query: Query) -> Raw:
         match query:
             case SearchTools():
-                return raw(self._found(query))
+                found = self._found(query)
+                told(found)
+                return raw(found)
             case ResolveTool():
                 return self.resolve(query)
 

@@ -33,7 +33,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     facts = Facts(context.nats_url, context.role, replicas=bus.replicas)
     facts.subscribe(ToolsListed, handlers.Facts(bucket, listings, configured, context.trail).on_listed)
     policy = context.config.policy()
-    searches = handlers.Searches(bus, catalog, policy)
+    searches = handlers.Searches(bus, catalog, policy, context.telemetry.tracing)
     async with snapshots(listings), facts:
         queries = await bus.subscribe(subjects.SEARCH, searches.on_query, queue=QUEUE)
         await bus.settled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import structlog
 from msgspec.json import Decoder
@@ -45,6 +45,10 @@ from libs.common.policy import Policy
 from services.router.meter import Meter
 from services.router.names import Names
 from services.router.placement import Placement
+from services.router.spanned import routed, routing
+
+if TYPE_CHECKING:
+    from libs.common.telemetry.tracing import Tracing
 
 WAITING_MAX = 4096
 """Requests that wait for the storage of limits at the same time."""
@@ -66,12 +70,14 @@ class Router:
         policy: Policy,
         keepings: Mapping[str, Keeping],
         meter: Meter | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._policy = policy
         self._bus = bus
         self._names = names
         self._placement = Placement(fleet, keepings)
         self._meter = meter
+        self._tracing = tracing
         self._configured = frozenset(fleet.configured)
         self.waiting: set[asyncio.Task[None]] = set()
 
@@ -105,11 +111,8 @@ class Router:
         try:
             request = _request.decode(msg.data)
             kind = _KINDS[type(request)]
-            if self._meter is not None:
-                await self._meter.count(request)
-            subject, message = self.route(request)
-            reply = subjects.forwarded(self._bus.inbox, msg.reply)
-            await self._bus.publish(subject, encode(message), reply)
+            with routing(self._tracing, request) as known:
+                await self._forward(known, msg.reply)
             outcome = "forwarded"
         except UNREADABLE as error:
             log.warning("unreadable request", error=str(error))
@@ -123,6 +126,13 @@ class Router:
             await rpc.respond(self._bus, msg.reply, refusal)
         finally:
             families.ROUTED.cell(kind, outcome).add()
+
+    async def _forward(self, request: Request, reply: str) -> None:
+        if self._meter is not None:
+            await self._meter.count(request)
+        subject, message = self.route(request)
+        routed(message)
+        await self._bus.publish(subject, encode(message), subjects.forwarded(self._bus.inbox, reply))
 
     async def on_unheard(self, reply: str) -> None:
         """Tell the asker that what was forwarded has reached nobody."""
@@ -150,7 +160,7 @@ class Router:
         if found is None:
             self._check_listed(request)
         if found is None or not self._permits(request.principal, *found):
-            return subjects.SEARCH, ResolveTool(request.name, request.deadline, request.principal)
+            return subjects.SEARCH, _resolved(request)
         server, tool = found
         return self._placement.subject(server, request), Call(
             server=server,
@@ -218,3 +228,7 @@ class Router:
                 headers=request.headers,
             )
         return subject, call
+
+
+def _resolved(request: ExecuteTool) -> ResolveTool:
+    return ResolveTool(request.name, request.deadline, request.principal, request.trace)

@@ -51,7 +51,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     async with snapshots(workers, listings), limiting(context, rules) as limiter:
         keepings = {name: server.keeping for name, server in context.config.mcp.servers.items()}
         meter = None if limiter is None else Meter(limiter, names, policy)
-        router = Router(bus, fleet, names, policy, keepings, meter)
+        router = Router(bus, fleet, names, policy, keepings, meter, context.telemetry.tracing)
         bus.on_unheard = router.on_unheard
         requests = await bus.subscribe(subjects.REQUEST, router.on_request, queue=QUEUE)
         await bus.settled()

@@ -31,7 +31,12 @@ PRINCIPAL = Principal(
 CLIENT = calls.Client("2025-11-25", Raw(b'{"elicitation":{}}'), Raw(b'{"name":"ide"}'))
 PARAMS = Raw(b'{"arguments":{"x":1.5},"_meta":{"trace":"1"}}')
 DEADLINE = 1800000000.25
-TRACE = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1", "b=2")
+TRACE = Trace(
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "a=1",
+    "b=2",
+    "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+)
 SENT = {"x-tenant": "acme"}
 FAILURE = Failure(-31002, "nobody holds it", "unknown", 503, Raw(b'{"server":"git"}'), True, True)
 TOOL = Raw(b'{"name":"log","x-odd":[1.50]}')
@@ -140,10 +145,11 @@ MESSAGES: dict[str, tuple[Any, Any]] = {
             server="git",
             read_only=True,
             detail="full",
+            trace=TRACE,
         ),
     ),
     "HoldCall": (calls.Request, calls.HoldCall("w1", DEADLINE, Raw(b'"held-1"'), PRINCIPAL, True)),
-    "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL)),
+    "ResolveTool": (calls.Query, calls.ResolveTool("git__lgo", DEADLINE, PRINCIPAL, TRACE)),
     "Call": (calls.Call, CALL),
     "CancelCall": (calls.CancelCall, calls.CancelCall("c1-2a", "the client left")),
     "ClientReply": (

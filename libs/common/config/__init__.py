@@ -39,6 +39,7 @@ from libs.common.config.model import (
     StderrFile,
     StdioServer,
 )
+from libs.common.config.telemetry import Otlp, Telemetry
 from libs.common.config.values import Address, parse_address
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Nats",
     "OnStorageError",
     "OperatorLogin",
+    "Otlp",
     "PerUser",
     "Rate",
     "RateLimits",
@@ -78,6 +80,7 @@ __all__ = [
     "StdioServer",
     "Storage",
     "StorageTls",
+    "Telemetry",
     "TokenAuth",
     "TokenExchange",
     "load",

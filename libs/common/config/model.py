@@ -23,6 +23,7 @@ from libs.common.config.identity import ApiKeys, ClientIdentification, ClientIp,
 from libs.common.config.limits import RateLimits, ServerRates
 from libs.common.config.sinks import SINK_TAGS
 from libs.common.config.table import Table
+from libs.common.config.telemetry import Telemetry
 from libs.common.config.values import (
     Address,
     BusUrl,
@@ -254,6 +255,7 @@ class Config(Table):
     nats: Nats = Nats()
     seal: Seal = Seal()
     audit: Audit = Audit()
+    telemetry: Telemetry = Telemetry()
 
     def policy(self) -> Policy:
         """Who may what, as all servers together say."""

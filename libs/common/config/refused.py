@@ -6,11 +6,8 @@ from typing import Any
 
 from libs.common.config.report import Key, Mistake, matches
 
-_YET = "is not supported yet; remove it"
-
 REFUSED: dict[str, str] = {
     "llm": "is out of scope: Nexus is a gateway for MCP; remove it",
-    "telemetry": _YET,
 }
 """Dotted pattern: what is said of the key."""
 

@@ -14,9 +14,17 @@ Key = tuple[str | int, ...]
 FOUND_MAX = 80
 """Characters of a value that an error shows."""
 
+_EXPORTERS = (
+    ("telemetry", "exporters"),
+    *(("telemetry", signal, "exporters") for signal in ("tracing", "metrics", "logs")),
+)
+_OTLP = [(*exporters, "otlp", protocol) for exporters in _EXPORTERS for protocol in ("grpc", "http")]
+
 SECRET = tuple(
     tuple(pattern.split("."))
     for pattern in (
+        *(".".join((*otlp, "headers", "*")) for otlp in _OTLP),
+        *(".".join((*otlp, "headers", "*", "value")) for otlp in _OTLP),
         "mcp.headers.*.default",
         "mcp.headers.*.value",
         "mcp.servers.*.env.*",
@@ -41,6 +49,7 @@ _SHARED = {
     ("server",),
     ("server", "rate_limits"),
     ("server", "rate_limits", "storage"),
+    *(otlp[:end] for otlp in _OTLP for end in range(1, len(otlp) + 1)),
 }
 """Tables that hold secrets and more: a wrong value in their place is not taken for a secret."""
 

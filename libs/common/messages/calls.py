@@ -117,6 +117,7 @@ class SearchTools(Struct, frozen=True, omit_defaults=True, tag="search", tag_fie
     """Whether to find only tools whose server says that they change nothing."""
     detail: str = ""
     """How much of each tool is wanted: `names`, `summary` or `full`; empty leaves it to the indexer."""
+    trace: Trace = NONE
 
 
 class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_field="t"):
@@ -125,6 +126,7 @@ class ResolveTool(Struct, frozen=True, omit_defaults=True, tag="resolve", tag_fi
     name: str
     deadline: float
     principal: Principal = ANONYMOUS
+    trace: Trace = NONE
 
 
 class HoldCall(Struct, frozen=True, omit_defaults=True, tag="hold", tag_field="t"):

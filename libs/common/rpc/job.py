@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from msgspec import Raw
 from nats.errors import Error as NatsError
@@ -14,6 +15,10 @@ from libs.common.bus import Bus
 from libs.common.codec import encode
 from libs.common.errors import BusUnavailable
 from libs.common.messages.calls import Event
+from libs.common.telemetry.methods import noticed
+
+if TYPE_CHECKING:
+    from libs.common.telemetry.spans import Span
 
 EVENTS_MAX = 256
 """Events of one call that may wait to be sent; more are dropped, as progress may be."""
@@ -39,6 +44,7 @@ class Job:
         "inbox",
         "pump",
         "reply",
+        "span",
         "stands",
         "task",
     )
@@ -48,6 +54,7 @@ class Job:
         self.inbox, _, self.id = self.reply.rpartition(".")
         self.cancelled = False
         self.stands = False
+        self.span: Span | None = None
         self.events: deque[Raw] = deque()
         self.pump: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
@@ -60,6 +67,8 @@ class Job:
 
         The first one leaves at once; those that follow it within 20 ms leave together.
         """
+        if self.span is not None:
+            self.span.event("notification", noticed(message))
         self._keep(message)
         if self.pump is None or self.pump.done():
             self._due = asyncio.Event()

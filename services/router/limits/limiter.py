@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from libs.common.errors import Overloaded, RateLimited, TooManyRequests
 from libs.common.meters import families
+from libs.common.telemetry.current import SPAN
 from services.router.limits.limit import SECOND, Level, Reading, Storage, StorageDown
 from services.router.limits.rules import GATEWAY, Facts, Rules
 
@@ -43,6 +44,7 @@ class Limiter:
             _count(levels)
             raise Overloaded("the limits of this call cannot be checked at the moment; try again") from None
         _count(levels, readings)
+        _tell(levels, readings)
         if any(reading.wait for reading in readings):
             raise _refusal(levels, readings)
 
@@ -54,6 +56,24 @@ def _count(levels: Sequence[Level], readings: Sequence[Reading] = ()) -> None:
             families.DECISIONS.cell(level.scope, "unchecked").add()
     for level, reading in zip(levels, readings, strict=False):
         families.DECISIONS.cell(level.scope, "refused" if reading.wait else "allowed").add()
+
+
+def _tell(levels: Sequence[Level], readings: Sequence[Reading]) -> None:
+    """What every limit said, in the span of the request if there is one; whose limit it is stays here."""
+    span = SPAN.get()
+    if span is None:
+        return
+    for level, reading in zip(levels, readings, strict=True):
+        said: dict[str, str | int] = {
+            "rate_limit.scope": level.scope,
+            "rate_limit.limit": level.limit.limit,
+            "rate_limit.interval_ms": -(-level.limit.window // 1000),
+            "rate_limit.allowed": not reading.wait,
+            "rate_limit.remaining": reading.remaining,
+        }
+        if reading.wait:
+            said["rate_limit.retry_after_ms"] = -(-reading.wait // 1000)
+        span.event("rate_limit", said)
 
 
 def _refusal(levels: Sequence[Level], readings: Sequence[Reading]) -> RateLimited:

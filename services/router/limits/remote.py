@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from libs.common.meters import families
+from libs.common.telemetry.current import SPAN
 from services.router.limits.limit import SECOND, Level, Reading, StorageDown, limited
 
 SCRIPT = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
@@ -24,6 +25,7 @@ _TAG = re.compile(r"[^{]*\{[^}]+\}")
 
 _OPERATION = "check_and_consume"
 _DONE, _FAILED = ("success", ""), ("error", "script_execution")
+_ABOUT = {"db.system.name": "redis", "db.operation.name": "EVALSHA", "redis.operation": _OPERATION}
 
 PROBE = Level("probe", "probe", limited(1_000_000, SECOND, smooth=True))
 
@@ -72,6 +74,14 @@ class Remote:
         return [Reading(*said[at : at + 3]) for at in range(0, len(said), 3)]
 
     async def _bounded(self, keys: list[str], arguments: list[Any], timeout: float) -> list[int]:
+        span = SPAN.get()
+        if span is None:
+            return await self._asked(keys, arguments, timeout)
+        about: dict[str, str | int] = {**_ABOUT, "rate_limit.levels": len(keys)}
+        with span.child(f"redis:{_OPERATION}", "client", about).active():
+            return await self._asked(keys, arguments, timeout)
+
+    async def _asked(self, keys: list[str], arguments: list[Any], timeout: float) -> list[int]:
         began, ended = time.perf_counter(), _FAILED
         try:
             async with asyncio.timeout(timeout):

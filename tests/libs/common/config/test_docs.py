@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,12 @@ def in_rate(key: str) -> bool:
     return name in ("limit", "interval") and table.removesuffix(".*") in RATES
 
 
-@pytest.mark.parametrize("key", [key for key in known_keys() if key not in SECTIONS and not in_rate(key)])
+def described(key: str) -> bool:
+    """Whether a key needs a row of its own; an exporter of one signal has the keys of the general one."""
+    return key not in SECTIONS and not in_rate(key) and re.match(r"telemetry\.\w+\.exporters\.", key) is None
+
+
+@pytest.mark.parametrize("key", [key for key in known_keys() if described(key)])
 def test_every_key_has_its_row_in_the_docs(key: str) -> None:
     assert key in ROWS
 
@@ -40,7 +47,8 @@ def test_the_docs_name_no_key_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "section", ["[server]", "[server.rate_limits]", "[mcp]", "[mcp.servers.NAME]", "[nats]", "[seal]"]
+    "section",
+    ["[server]", "[server.rate_limits]", "[mcp]", "[mcp.servers.NAME]", "[nats]", "[seal]", "[telemetry]"],
 )
 def test_every_table_has_its_section(section: str) -> None:
     assert re.search(rf"^## .*`{re.escape(section)}`", TEXT, re.MULTILINE)
@@ -64,6 +72,15 @@ def test_the_mistakes_in_the_docs_are_the_ones_reported(wrong: Wrong) -> None:
         assert f"nexus.toml: {line}\n" in TEXT
 
 
+def defaults(at: str, table: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Every number of a table and those below it; booleans are numbers that the page writes as words."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from defaults(f"{at}.{name}", value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{at}.{name}", value
+
+
 def parsed(text: str) -> float | str:
     try:
         return parse_duration(text)
@@ -83,6 +100,8 @@ def test_the_defaults_in_the_docs_are_the_real_ones(read: Read) -> None:
         assert parsed(documented[f"server.rate_limits.storage.{key}"]) == value
     for key, value in Pool().model_dump().items():
         assert parsed(documented[f"server.rate_limits.storage.pool.{key}"]) == value
+    for key, value in defaults("telemetry", config.telemetry.model_dump()):
+        assert parsed(documented[key]) == value
     assert documented["mcp.path"] == mcp.path
     assert parse_duration(documented["mcp.call_timeout"]) == mcp.call_timeout
     assert parse_duration(documented["mcp.relist_interval"]) == mcp.relist_interval

@@ -7,8 +7,7 @@ from tests.libs.common.config.conftest import TIME, Wrong
 
 SERVER = "mcp.servers.time"
 EXAMPLES = {
-    "llm": "[llm.providers.openai]\ntype = 'openai'",
-    "telemetry": "[telemetry.exporters.otlp]\nenabled = true\nheaders = 's3cret'",
+    "llm": "[llm.providers.openai]\napi_key = 's3cret'",
     "mcp.downstream_cache": "[mcp.downstream_cache]\nmax_size = 1000\nidle_timeout = '10m'",
 }
 
@@ -34,13 +33,13 @@ def test_a_key_of_a_later_version_is_refused_by_name(wrong: Wrong, pattern: str)
 
 
 def test_refused_keys_are_reported_beside_other_mistakes(wrong: Wrong) -> None:
-    lines = wrong(f"telemetry = {{}}\nserver.typo = 1\nmcp.call_timeout = 'x'\n{TIME}")
+    lines = wrong(f"llm = {{}}\nserver.typo = 1\nmcp.call_timeout = 'x'\n{TIME}")
     assert [line.split(":")[0] for line in lines] == [
+        "llm",
         "mcp.call_timeout",
         "server.typo",
-        "telemetry",
     ]
 
 
 def test_a_refused_value_is_never_shown(wrong: Wrong) -> None:
-    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['telemetry']}\n{TIME}"))
+    assert "s3cret" not in "\n".join(wrong(f"{EXAMPLES['llm']}\n{TIME}"))
