@@ -20,7 +20,7 @@ class Commit:
         while spool.synced < position:
             if self._running is None or self._running.done():
                 loop = asyncio.get_running_loop()
-                self._running = loop.run_in_executor(self._thread, spool.sync)
+                self._running = loop.run_in_executor(self._thread, spool.syncing())
             await asyncio.shield(self._running)
 
     async def close(self) -> None:

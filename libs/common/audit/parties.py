@@ -1,58 +1,31 @@
-"""Who acts and from where, as JSON: the parts of an event that repeat from one to the next. Pure.
-
-What is remembered is small: a text of a stranger that is long is written anew each time.
-"""
+"""Who acts, and from where, as members of an event's JSON. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
-from functools import lru_cache
 
-from libs.common.audit.events import Event
 from libs.common.audit.text import LONG, listed, quoted
 from libs.common.identity import Principal
 
-REMEMBERED = 2_000
-"""Callers, addresses and programs whose JSON is kept."""
-KEPT_MAX = 256
-"""Characters of a text that is remembered."""
 GROUPS_MAX = 2048
+"""Bytes of a caller's groups."""
 
 
-def actor(event: Event) -> bytes:
+def actor(principal: Principal, app: str, session: str) -> bytes:
     """The member `actor`: the principal, its session, and the program it uses."""
-    principal = event.principal
-    small = len(principal.subject) + len(event.app) <= KEPT_MAX and len(principal.groups) <= 16
-    write = _actor if small else _actor.__wrapped__
-    return write(
-        principal.subject,
-        principal.issuer,
-        principal.groups,
-        principal.client,
-        event.app,
-        event.session,
-    )
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _actor(subject: str, issuer: str, groups: tuple[str, ...], client: str, app: str, session: str) -> bytes:
     apps = b'"app_name":%b,' % quoted(app) if app else b""
-    apps += b'"app_uid":%b,' % quoted(client) if client else b""
-    named = b'"issuer":%b' % quoted(issuer) if issuer else b""
+    apps += b'"app_uid":%b,' % quoted(principal.client) if principal.client else b""
+    issuer = b'"issuer":%b' % quoted(principal.issuer) if principal.issuer else b""
     number = b'"uid":%b' % quoted(session) if session else b""
-    opened = b",".join(filter(None, (named, number)))
+    opened = b",".join(filter(None, (issuer, number)))
     sessions = b'"session":{%b},' % opened if opened else b""
-    return b'"actor":{%b%b"user":%b},' % (apps, sessions, _named(subject, groups))
+    return b'"actor":{%b%b"user":%b},' % (apps, sessions, user(principal))
 
 
 def user(principal: Principal) -> bytes:
     """The object `user` of a principal."""
-    return _named(principal.subject, principal.groups)
-
-
-def _named(subject: str, groups: tuple[str, ...]) -> bytes:
-    parts = b'"groups":%b,' % _groups(groups) if groups else b""
-    return b'{%b"uid":%b}' % (parts, quoted(subject))
+    groups = b'"groups":%b,' % _groups(principal.groups) if principal.groups else b""
+    return b'{%b"uid":%b}' % (groups, quoted(principal.subject))
 
 
 def _groups(groups: tuple[str, ...]) -> bytes:
@@ -64,19 +37,11 @@ def requested(user_agent: str, path: str) -> bytes:
     """The member `http_request`, empty if nothing is known of it."""
     if not user_agent and not path:
         return b""
-    return (_requested if len(user_agent) + len(path) <= KEPT_MAX else _requested.__wrapped__)(
-        user_agent, path
-    )
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _requested(user_agent: str, path: str) -> bytes:
     url = b'"url":{"path":%b}' % quoted(path) if path else b""
     agent = b'"user_agent":%b' % quoted(user_agent, LONG) if user_agent else b""
     return b'"http_request":{%b},' % b",".join(filter(None, (url, agent)))
 
 
-@lru_cache(maxsize=REMEMBERED)
 def source(address: str) -> bytes:
     """The member `src_endpoint`: an address, or that there is none."""
     try:

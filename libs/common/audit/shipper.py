@@ -143,7 +143,7 @@ class Shipper:
         while True:
             try:
                 shipped = await self._ship()
-            except NotTaken as error:
+            except (NotTaken, OSError) as error:
                 self._say(str(error))
                 self._rest()
                 backoff = min(backoff * 2, BACKOFF_MAX)
@@ -206,7 +206,9 @@ class Shipper:
             self._progress.set()
             self._progress.clear()
             self.published += count
-            self.torn += torn
+            if torn:
+                self.torn += torn
+                log.warning("records of the audit spool were not whole, and are left out", count=torn)
             return True
         return False
 

@@ -7,8 +7,10 @@ line without its end was being written when the power went, and is none.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -161,11 +163,11 @@ class Spool(Segments):
         if written < len(data):
             # What is there of it is no record; shortening a file needs no room.
             os.ftruncate(writing, self.end - self.starts[-1])
-            raise OSError(28, "no space left on the device")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.end += written
 
     def _begin(self) -> int:
-        new = os.open(self.path(self.end), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        new = os.open(self.path(self.end), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if self._writing is not None and self._keep:
             self._unsynced.append(self._writing)
         elif self._writing is not None:
@@ -175,15 +177,26 @@ class Spool(Segments):
             self.starts.append(self.end)
         return new
 
-    def sync(self) -> None:
-        """Return when all that was appended before is on the disk. For a thread; raises `OSError`."""
-        end, old, self._unsynced = self.end, self._unsynced, []
-        for descriptor in old:
-            os.fdatasync(descriptor)
-            os.close(descriptor)
-        if self._writing is not None:
-            os.fdatasync(self._writing)
-        self.synced = max(self.synced, end)
+    def syncing(self) -> Callable[[], None]:
+        """Work for a thread: puts all that is appended by now on the disk. Raises `OSError`."""
+        end, writing, whole = self.end, self._writing, self._unsynced
+        self._unsynced = []
+
+        def sync() -> None:
+            for descriptor in whole:
+                os.fdatasync(descriptor)
+                os.close(descriptor)
+            if writing is not None:
+                os.fdatasync(writing)
+            self.synced = max(self.synced, end)
+
+        return sync
+
+    def _descriptor(self, start: int) -> int:
+        """The file that is written is read where it is open: it may have no name any more."""
+        if self._writing is not None and start == self.starts[-1]:
+            return self._writing
+        return super()._descriptor(start)
 
     def close(self) -> None:
         """Leave the folder to whoever takes it over."""

@@ -42,6 +42,7 @@ class Ticket(NamedTuple):
     """What `record` gives: where the event is, for `durable`."""
 
     uid: str = ""
+    spool: Spool | None = None
     position: int = 0
     stored: asyncio.Future[None] | None = None
 
@@ -84,6 +85,8 @@ class Trail:
         self.fingerprints = Fingerprints(key)
         self._bus, self._root, self._worker, self._most = bus, root, worker, most
         self._orphans: list[Orphan] = []
+        self._left: list[Spool] = []
+        """Our own whose folder somebody has removed; the open file is still to be shipped."""
         self._spool: Spool | None = None
         self._tried = -REOPEN_EVERY
         self._held = Held()
@@ -93,6 +96,7 @@ class Trail:
         self._missing: tuple[int, int] | None = None
         self._lost = 0
         self._told = -SAY_EVERY
+        self._closed = False
         self._chain = Chain(worker)
         self._reopen()
 
@@ -111,8 +115,9 @@ class Trail:
         await asyncio.wait(self._tasks)
         self._sweep()
         await self._commit.close()
-        for each in (*self._orphans, *filter(None, (self._spool,))):
+        for each in (*self._orphans, *self._left, *filter(None, (self._spool,))):
             each.close()
+        self._spool, self._closed = None, True
 
     def record(self, event: Event) -> Ticket:
         """Write `event` down. Raises `AuditUnavailable`, only if strict, when nothing can take it."""
@@ -161,9 +166,12 @@ class Trail:
                 position = spool.append(data)
             except SpoolFull as error:
                 why = str(error)
+                if not spool.folder.exists():
+                    self._left.append(spool)
+                    self._spool = None
             else:
                 self._shipper.wake()
-                return Ticket(sealed.uid, position)
+                return Ticket(sealed.uid, spool, position)
         return self._hold(sealed.uid, sealed.seq, data, why)
 
     def _hold(self, uid: str, seq: int, data: bytes, why: str) -> Ticket:
@@ -171,7 +179,7 @@ class Trail:
         if self._bus.connected and self._held.room:
             stored = self._held.append(data)
             self._shipper.wake(urgent=True)
-            return Ticket(uid, 0, stored)
+            return Ticket(uid, stored=stored)
         self._missing = (self._missing[0] if self._missing else seq, seq)
         self._say("audit events are lost" if not self.strict else "calls are refused", why)
         if self.strict:
@@ -182,30 +190,31 @@ class Trail:
     def _tell_gap(self) -> None:
         """Say in the trail itself what it has not got."""
         first, last = self._missing or (0, 0)
-        self._missing = None
-        facts = {"first": first, "last": last, "count": last - first + 1, "refused": self.strict}
+        facts = {"first": first, "last": last, "refused": self.strict}
         with suppress(AuditUnavailable):
-            self._record(Event(code="audit.gap", message="events could not be written down", facts=facts))
+            gap = Event(code="audit.gap", message="events could not be written down", facts=facts)
+            if self._record(gap) is not NO_TICKET:
+                self._missing = None
 
     async def _stored(self, ticket: Ticket) -> None:
         if ticket.stored is not None:
             await asyncio.shield(ticket.stored)
             return
-        if self._spool is None:
+        if ticket.spool is None:
             return
         try:
-            await self._commit.upto(self._spool, ticket.position)
+            await self._commit.upto(ticket.spool, ticket.position)
         except OSError as error:
             self._say("the audit spool cannot be synced; waiting for the stream", error.strerror or "")
-            await self._shipper.shipped(self._spool, ticket.position)
+            await self._shipper.shipped(ticket.spool, ticket.position)
 
     def _sources(self) -> Sequence[Source]:
         spool = () if self._spool is None else (self._spool,)
-        return (*self._orphans, *spool, self._held)
+        return (*self._orphans, *self._left, *spool, self._held)
 
     def _reopen(self) -> Spool | None:
         """Begin a folder, at most once a second; the first time after what a predecessor has left."""
-        if time.monotonic() - self._tried < REOPEN_EVERY:
+        if self._closed or time.monotonic() - self._tried < REOPEN_EVERY:
             return None
         self._tried = time.monotonic()
         role = self._bus.role
@@ -235,8 +244,13 @@ class Trail:
 
     def _sweep(self) -> None:
         """Let go of what is shipped; our role's is of no further use."""
+        for spool in [each for each in self._left if each.finished]:
+            self._left.remove(spool)
+            spool.close()
         for orphan in [each for each in self._orphans if each.finished]:
             self._orphans.remove(orphan)
+            if orphan.backlog:
+                log.warning("the end of an audit spool was not whole, and is left out", bytes=orphan.backlog)
             if orphan.role == self._bus.role:
                 orphan.remove()
             else:

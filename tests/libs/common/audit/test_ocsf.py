@@ -11,7 +11,8 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from libs.common.audit.chain import Chain
 from libs.common.audit.events import KINDS, Event, Payload
-from libs.common.audit.ocsf import EVENT_MAX, OCSF
+from libs.common.audit.form import OCSF
+from libs.common.audit.ocsf import EVENT_MAX
 from libs.common.identity import Principal
 from tests.libs.common.audit.samples import ALICE, full, samples
 
@@ -92,6 +93,10 @@ def test_f6_what_was_cut_says_how_long_it_was_and_its_digest() -> None:
     line = json.loads(written(replace(full("mcp.request"), user_agent="M" * 2**20)))
     agent = line["http_request"]["user_agent"]
     assert agent.startswith("M" * 512 + "…[1048576 characters, sha256 ")
+
+
+def test_an_event_without_a_user_agent_has_its_status() -> None:
+    assert json.loads(written(Event(code="mcp.request", status=404)))["http_response"] == {"code": 404}
 
 
 def test_f9_large_arguments_leave_their_size_and_digest() -> None:
