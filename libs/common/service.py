@@ -23,6 +23,7 @@ from pydantic import BaseModel, SecretStr
 from libs.common import log as logs
 from libs.common import telemetry
 from libs.common.audit.events import Event
+from libs.common.audit.gauges import watched
 from libs.common.audit.trail import NO_TRAIL, Trail, trail_of
 from libs.common.bus import Bus, addresses
 from libs.common.config import Config, load
@@ -152,7 +153,8 @@ async def _recorded(context: Context) -> AsyncIterator[None]:
         before = {"chain": trail.before.chain, "seq": trail.before.seq}
         trail.record(Event(code="service.started", facts={**_life(context), "before": before}))
         try:
-            yield
+            with watched(trail, context.config.audit.spool_max_size):
+                yield
         finally:
             trail.record(Event(code="service.stopped", facts=_life(context)))
 

@@ -15,6 +15,7 @@ import structlog
 from libs.common.audit.pull import ConsumerGone, Pull
 from libs.common.bus import Bus
 from libs.common.errors import BusUnavailable
+from libs.common.meters import families, watching
 from services.auditor.sinks.sink import Delivery, Rejected, Sink, SinkDown
 
 log = structlog.get_logger("sinks")
@@ -82,16 +83,26 @@ class Consumer:
     async def run(self) -> None:
         """Deliver, one batch after the other."""
         try:
-            while True:
-                try:
-                    await self._once()
-                except (ConsumerGone, BusUnavailable) as error:
-                    log.debug("consumer not there", sink=self.name, error=str(error))
-                    await asyncio.sleep(self._backoff.delay())
-                    with suppress(BusUnavailable):
-                        await self._ensure()
+            with watching(self.look):
+                while True:
+                    try:
+                        await self._once()
+                    except (ConsumerGone, BusUnavailable) as error:
+                        log.debug("consumer not there", sink=self.name, error=str(error))
+                        await asyncio.sleep(self._backoff.delay())
+                        with suppress(BusUnavailable):
+                            await self._ensure()
         finally:
             await self._pull.close()
+
+    def look(self) -> None:
+        """Set how the sink does."""
+        standing = self.standing
+        for outcome in ("delivered", "rejected", "dead"):
+            families.SINK_EVENTS.cell(self.name, outcome).set(getattr(standing, outcome))
+        families.SINK_FAILURES.cell(self.name).set(standing.failures)
+        families.SINK_PENDING.cell(self.name).set(standing.pending)
+        families.SINK_UP.cell(self.name).set(not standing.down)
 
     async def _once(self) -> None:
         batch = await self._pull.batch()

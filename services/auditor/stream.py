@@ -24,6 +24,7 @@ from libs.common.audit.readers import ACK_WAIT, MAX_PENDING, asked, follow, take
 from libs.common.bus import Bus
 from libs.common.cancel import cancellable
 from libs.common.errors import BusUnavailable
+from libs.common.meters import families
 
 log = structlog.get_logger("stream")
 
@@ -179,6 +180,8 @@ async def watch(streams: Streams, told: float = 60.0) -> None:
     while True:
         try:
             filled = await streams.filled()
+            families.STREAM.cell().set(filled.bytes)
+            families.STREAM_FILL.cell().set(filled.share)
             if filled.share >= FULL:
                 log.error(
                     "the audit stream is nearly full: soon it refuses events; raise audit.max_size or lower "

@@ -131,4 +131,4 @@ class Family(Generic[C]):
         return f"{name}_total" if self.kind == "counter" else name
 
 
-_SUFFIXES = {"": "", "s": "_seconds", "By": "_bytes"}
+_SUFFIXES = {"": "", "s": "_seconds", "By": "_bytes", "1": "_ratio"}

@@ -33,7 +33,7 @@ class Reading(Struct, frozen=True):
     kind: Kind
     """A counter is a monotonic sum; sums and histograms are cumulative since `STARTED`."""
     unit: str
-    """As UCUM has it: `s`, `By`, or empty."""
+    """As UCUM has it: `s`, `By`, `1`, or empty."""
     about: str
     labels: tuple[str, ...]
     """Names of the attributes; one whose value is empty is not there."""

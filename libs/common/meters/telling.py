@@ -28,14 +28,14 @@ TOGETHER = "nexus"
 
 log = structlog.get_logger("meters")
 
-_here: list[tuple[str, str]] = []
-"""The services of this process, and their workers; the first one speaks for all."""
+_here: list[tuple[str, str, Bus]] = []
+"""The services of this process, their workers and connections; the first one speaks for all."""
 
 
 @asynccontextmanager
 async def telling(bus: Bus, service: str, worker: str) -> AsyncIterator[None]:
     """Answer whoever asks for metrics, as long as this is entered."""
-    me = (service, worker)
+    me = (service, worker, bus)
     _here.append(me)
 
     async def on_question(msg: Msg) -> None:
@@ -46,7 +46,7 @@ async def telling(bus: Bus, service: str, worker: str) -> AsyncIterator[None]:
     families.RECONNECTS.cell()
     asked = await bus.subscribe(subjects.METRICS, on_question)
     try:
-        with watching(lambda: families.BUS.cell().set(bus.connected)):
+        with watching(_look):
             yield
     finally:
         _here.remove(me)
@@ -54,10 +54,14 @@ async def telling(bus: Bus, service: str, worker: str) -> AsyncIterator[None]:
             await bus.drop(asked)
 
 
+def _look() -> None:
+    families.BUS.cell().set(all(bus.connected for *_, bus in _here))
+
+
 def told() -> MetricsTold:
     """What this process has measured."""
-    service, worker = _here[0] if _here else ("", "")
-    service = TOGETHER if len({name for name, _ in _here}) > 1 else service
+    service, worker = _here[0][:2] if _here else ("", "")
+    service = TOGETHER if len({name for name, *_ in _here}) > 1 else service
     return MetricsTold(PROCESS, service, worker, {each.name: each.series for each in collect()})
 
 

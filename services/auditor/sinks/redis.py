@@ -12,6 +12,7 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import RedisError
 
 from libs.common.config.sinks import RedisSink
+from libs.common.meters import families
 from services.auditor.sinks.record import record
 from services.auditor.sinks.sink import Delivery
 
@@ -57,6 +58,7 @@ class Redis:
 
     def _count(self, records: int, error: Exception) -> None:
         self.lost += records
+        families.UNPUBLISHED.cell().add(records)
         if time.monotonic() - self._told >= REMIND:
             self._told = time.monotonic()
             reason = str(error) or type(error).__name__

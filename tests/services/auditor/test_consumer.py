@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 import anyio
 import pytest
 
-from libs.common import subjects
+from libs.common import meters, subjects
 from libs.common.bus import Bus
+from libs.common.meters import families
 from services.auditor import consumer
 from services.auditor.sinks import Delivery, Rejected, SinkDown
 from services.auditor.stream import Streams, durable
@@ -76,6 +77,22 @@ async def test_a_sink_that_is_down_gets_the_same_batch_until_it_takes_it(
         assert feeding_it.standing.failures == 3
     assert sink.offers == [2, 2, 2, 2]
     assert sink.uids == ["a", "b"]
+
+
+async def test_how_a_sink_does_can_be_measured(auditor: Bus, streams: Streams) -> None:
+    await record(auditor, "a", "b")
+    sink, up = Receiver(), families.SINK_UP.cell("siem")
+    async with feeding(auditor, streams, sink) as feeding_it:
+        await sink.until(lambda: len(sink.taken) == 2)
+        while feeding_it.standing.delivered < 2:
+            await auditor.settled()
+        told = {each.name: {one.labels: one.value for one in each.series} for each in meters.collect()}
+        assert up.value == 1
+        feeding_it.standing.down = "the other side is closed"
+        feeding_it.look()
+        assert up.value == 0
+    assert told["nexus.audit.sink.events"]["siem", "delivered"] == 2
+    assert told["nexus.audit.sink.pending"]["siem",] == 0
 
 
 async def test_what_was_not_taken_of_a_batch_comes_again(auditor: Bus, streams: Streams) -> None:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis as Client
 
 from libs.common.config.sinks import RedisSink
 from services.auditor.sinks.redis import Redis
+from tests.meters import Since
 from tests.services.auditor.sinks.events import delivery, event
 from tests.valkey import Valkey
 
@@ -52,7 +53,7 @@ async def test_a_listener_hears_of_finished_requests_only(valkey: Valkey) -> Non
 
 @pytest.mark.parametrize("manner", ["dead", "silent"])
 async def test_records_nobody_takes_are_counted_and_not_kept(valkey: Valkey, manner: str) -> None:
-    publisher = sink(valkey.url)
+    since, publisher = Since(), sink(valkey.url)
     await publisher.deliver([delivery(0, event())])
     if manner == "dead":
         valkey.stop()
@@ -60,6 +61,7 @@ async def test_records_nobody_takes_are_counted_and_not_kept(valkey: Valkey, man
         valkey.pause()
     with anyio.fail_after(5):
         assert len(await publisher.deliver([delivery(1, event()), delivery(2, event())])) == 2
+    assert since.told("mcp.audit.publish.errors") == {(): 2}
     assert publisher.lost == 2
     if manner == "dead":
         valkey.start()
