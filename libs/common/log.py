@@ -138,7 +138,7 @@ def _cleaned(value: object) -> object:
 
 def clean(text: str) -> str:
     """`text` on one line: without secrets and control characters, at most `VALUE_MAX` long (CWE-117)."""
-    text = _hidden(text)
+    text = hidden(text)
     if len(text) > VALUE_MAX:
         text = f"{text[:VALUE_MAX]}…"
     return _printable(text)
@@ -146,14 +146,14 @@ def clean(text: str) -> str:
 
 def trace(text: str) -> str:
     """The end of a trace, its lines kept but indented, so that none can pass for an event of its own."""
-    text = _hidden(text)
+    text = hidden(text)
     if len(text) > EXCEPTION_MAX:
         text = f"…{text[-EXCEPTION_MAX:]}"
     return "\n".join(f"  {_printable(line)}" for line in text.split("\n"))
 
 
-def _hidden(text: str) -> str:
-    """Longer secrets first: one may be the beginning of another."""
+def hidden(text: str) -> str:
+    """`text` without secrets. Longer ones first: one may be the beginning of another."""
     for secret in sorted(_secrets, key=len, reverse=True):
         if secret in text:
             text = text.replace(secret, HIDDEN)

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -19,6 +19,7 @@ from libs.common.config import StdioServer
 from libs.common.errors import AuditUnavailable, NexusError
 from libs.common.facts import Facts, ServerFailed, ServerStarted
 from libs.common.lease import Lease
+from libs.common.log import hidden
 from libs.common.messages.calls import Order
 from libs.common.messages.catalog import Listing
 from libs.common.meters import families
@@ -158,6 +159,8 @@ class Keeper:
             self._bulletin.close()
 
     def _report(self, end: End, delay: float) -> None:
+        # What a child says last goes to callers, and may be what it was given in secret.
+        end = replace(end, reason=hidden(end.reason), detail=hidden(end.detail))
         self._restarts += 1
         families.BACKOFF.cell(self._server.name).set(delay)
         self._say(

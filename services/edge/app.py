@@ -14,6 +14,7 @@ from libs.common.meters.asking import Asking
 from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
 from services.edge.auth.resource import Resources, metadata_routes
+from services.edge.beside import Beside
 from services.edge.browsers import Browsers, Cors
 from services.edge.conversation import Conversation
 from services.edge.definitions import Definitions
@@ -120,7 +121,7 @@ def create_app(
     if resources is not None:
         app.router.routes += metadata_routes(resources)
     if health:
-        app.router.routes += health_routes(catalog, settings, who)
+        app.router.routes += health_routes(catalog, settings, Beside(who, book, settings.ready_path or ""))
     if asking is not None:
         app.router.routes += metrics_routes(asking, settings, guarded=True)
     return app

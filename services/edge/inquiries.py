@@ -18,20 +18,23 @@ from services.edge.visitor import CLIENT_CANCELLED, CLIENT_LEFT, LEFT, Visitor
 
 CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 REFUSED = "the arguments did not fit; nothing was run"
+_TARGETED = frozenset({"prompts/get", "resources/read", "resources/subscribe", "resources/unsubscribe"})
 TEXT_MAX = 512
 """Characters of a name or a URI that are looked at."""
 
 
 def target(message: Message) -> dict[str, str]:
-    """The resource, prompt or reference that is asked for; of a URI nothing that may be secret."""
+    """The resource or prompt that is asked for or completed; of a URI nothing that may be secret."""
     params = message.params
-    reference = params.get("ref")
-    named = reference if isinstance(reference, dict) else params
-    return {
-        member: shown(bare(value) if member == "uri" else value[:TEXT_MAX])
-        for member in ("name", "uri")
-        if isinstance(value := named.get(member), str)
-    }
+    if message.method == "completion/complete":
+        reference = params.get("ref")
+        params = reference if isinstance(reference, dict) else {}
+    elif message.method not in _TARGETED:
+        return {}
+    name, uri = params.get("name"), params.get("uri")
+    if isinstance(uri, str):
+        return {"uri": shown(bare(uri))}
+    return {"name": shown(name)} if isinstance(name, str) else {}
 
 
 def bare(uri: str) -> str:

@@ -415,3 +415,17 @@ async def test_a_fast_gateway_without_room_goes_on_and_counts(tmp_path: Path) ->
     async with written(tmp_path, most=100) as book, running(trail=book.trail) as edge:
         assert (await edge.execute("demo__echo")).status_code == 200
         assert book.trail.stats.lost == 2
+
+
+async def test_credentials_are_told_of_beside_mcp_too_but_not_their_absence(
+    tmp_path: Path, book: Written
+) -> None:
+    key = new_key()
+    keys = ApiKeys([Record(hash_key(key), "robot")], None)
+    async with guarded(None, keys, settings={"trail": book.trail}) as edge:
+        await edge.http.get("/ready")
+        assert not book.events()
+        await edge.http.get("/ready", headers={"authorization": "Bearer nxk_wrong"})
+        await edge.http.get("/ready", headers={"authorization": f"Bearer {key}"})
+    assert [code(each) for each in book.events()] == ["auth.refused", "auth.accepted"]
+    assert {each["http_request"]["url"]["path"] for each in book.events()} == {"/ready"}
