@@ -8,7 +8,7 @@ UV := $(BIN)/uv --no-config --quiet
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url
 
-.PHONY: run test lint check bench shape provider conformance clean lock
+.PHONY: run test lint check bench bench-search shape provider conformance clean lock
 
 # With .venv/bin on PATH, where node and the MCP servers of the example are.
 run: .venv/ready $(REAL)/ready | nexus.toml
@@ -31,6 +31,10 @@ test: .venv/ready $(REAL)/ready $(SUITE)/ready
 
 bench: .venv/ready $(REAL)/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks $(ARGS)
+
+# Quality of search on the suites in DATA, a folder; its cost without one.
+bench-search: .venv/ready
+	$(BIN)/python -m benchmarks.search $(DATA) $(ARGS)
 
 # An authorization server that lets everybody in, to try out OAuth with (docs/oauth.md).
 provider: .venv/ready $(REAL)/ready

@@ -18,12 +18,12 @@ ROUNDS = 20
 LIMIT = 10
 
 
-def cost(tools: int) -> dict[str, float]:
+def cost(tools: int, empty: Callable[[], Index] = hybrid) -> dict[str, float]:
     """Build seconds, milliseconds of queries, of adding and removing 20 tools, and MB of memory."""
     catalogue = Catalogue(tools)
     gc.collect()
     before = _resident()
-    index = hybrid()
+    index = empty()
     seconds = _spent(partial(_fill, index, catalogue)) / 1000
     memory = _resident() - before
     clean = [catalogue.query() for _ in range(QUERIES)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from services.indexer.index import tokens
+from services.indexer.index import tokens, verbs
 from services.indexer.index.fields import CEILING, Document, plain, weigh
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.query import Query, Reader, Term
@@ -29,8 +29,14 @@ FORM = 0.4
 VERB = 0.35
 """Weight of a shared verb class."""
 
+CLASH = 0.5
+"""Share of its name that a tool loses which changes what the query only wants to see."""
+
 STRANGE = 4.0
 """Rarity an unknown word is taken to have when a score is set against the attainable one."""
+
+SLIPPED_MAX = 5
+"""So many tools lead that a misspelt name may mean."""
 
 LEAST = 6.0
 """What a query can reach is taken to be no less beside its meaning: one frequent word says little."""
@@ -101,8 +107,8 @@ class Index:
         found = self._best(query, depth, admit, among)
         found.sort(key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
         if server is None:
-            found = spread(found, [self._crowd(doc, query) for _, doc in found[:DEPTH]])
-        scores = dict.fromkeys(self._pinned(text, admit), 1.0)
+            found = spread(found, self._crowds(found[:DEPTH], query))
+        scores = self._named(text, admit)
         for score, doc in found:
             scores.setdefault(doc, min(round(score, 4), 1.0))
         return [self._match(doc, score, query) for doc, score in islice(scores.items(), limit)]
@@ -188,35 +194,46 @@ class Index:
         return Weighted(posting, worth, worth * posting.peak)
 
     def _cover(self, query: Query) -> Cover:
-        """The share of a tool's name, by rarity of its words, that the query holds."""
+        """The share of a tool's name, by rarity of words, that the query holds; less if it does too much."""
         asked = {term.stem for term in query.terms}
         worth: dict[str, float] = {}
 
         def cover(doc: int) -> float:
             held = whole = 0.0
-            for word in self._store.tools[doc].words:
+            tool = self._store.tools[doc]
+            for word in tool.words:
                 if word not in worth:
                     worth[word] = self._store.rarity(word)
                 whole += worth[word]
                 held += worth[word] if word in asked else 0.0
-            return held / whole if whole else 0.0
+            share = held / whole if whole else 0.0
+            return share - CLASH if verbs.clash(query.verbs, tool.verbs) else share
 
         return cover
 
-    def _crowd(self, doc: int, query: Query) -> str | None:
-        """The server that `doc` counts for; none if the query names it, which only its operator chose."""
-        server = plain(self._store.tools[doc].server)
+    def _crowds(self, found: Sequence[tuple[float, int]], query: Query) -> list[str | None]:
+        """The server of each; none if the query names it, as only its operator can have called it so."""
+        servers = [plain(self._store.tools[doc].server) for _, doc in found]
         asked = {term.stem for term in query.terms}
-        return None if asked.issuperset(map(tokens.stem, tokens.flat(server))) else server
+        crowd = {
+            server: None if asked.issuperset(map(tokens.stem, tokens.flat(server))) else server
+            for server in set(servers)
+        }
+        return [crowd[server] for server in servers]
 
     def _attainable(self, query: Query) -> float:
         """What a tool that is all about the query would score."""
         rare = sum(self._store.rarity(stem) for stem in {term.stem for term in query.terms})
         return CEILING * (rare + STRANGE * query.unknown) or 1.0
 
-    def _pinned(self, text: str, admit: Admit) -> list[int]:
+    def _named(self, text: str, admit: Admit) -> dict[int, float]:
+        """Tools named outright, by name; else those a misspelt name comes closest to."""
+        tools = self._store.tools
         exact = [doc for doc in self._store.names.exact(text) if admit(doc)]
-        return sorted(exact, key=lambda doc: self._store.tools[doc].name)
+        if exact:
+            return dict.fromkeys(sorted(exact, key=lambda doc: tools[doc].name), 1.0)
+        near = [(doc, close) for doc, close in self._store.names.slipped(text).items() if admit(doc)]
+        return dict(sorted(near, key=lambda pair: (-pair[1], tools[pair[0]].name))[:SLIPPED_MAX])
 
     def _match(self, doc: int, score: float, query: Query) -> Match:
         tool = self._store.tools[doc]

@@ -10,6 +10,9 @@ from rapidfuzz.distance import OSA
 SEPARATOR = "__"
 TEXT_MAX = 256
 CLOSENESS_MIN = 0.6
+SLIPPED_MIN = 0.8
+"""From here a word is taken for a misspelt name: one slip in five letters."""
+
 BARE = 0.95
 """What agreeing on the tool is worth where the server is missing or another one."""
 
@@ -39,6 +42,13 @@ class Names:
             for word in whole.split():
                 found.extend(self._exposed.get(word.strip("`'\".,:;?!()"), ()))
         return list(dict.fromkeys(found))
+
+    def slipped(self, text: str) -> dict[int, float]:
+        """Documents that `text`, one word made like a name, comes very close to; how close."""
+        whole = text.strip().strip("`'\"")
+        if "_" not in whole or len(whole.split()) != 1:
+            return {}
+        return {doc: closeness for doc, closeness in self.near(whole).items() if closeness >= SLIPPED_MIN}
 
     def near(self, text: str) -> dict[int, float]:
         """How close (0.6 to 1) each document's name comes to `text`; the others are left out."""

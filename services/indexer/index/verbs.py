@@ -6,7 +6,7 @@ Measured on nine suites of real tools: a small bonus for the same class decides 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _CLASSES = (
     "get show fetch read retrieve view display describe lookup",
@@ -25,6 +25,7 @@ _CLASSES = (
     "analyze analyse inspect check evaluate",
     "compare diff",
 )
+_CHANGES = frozenset(("create", "update", "delete", "send", "stop", "upload"))
 _CLASS = {verb: line.split()[0] for line in _CLASSES for verb in line.split()}
 
 
@@ -36,3 +37,8 @@ def among(words: Iterable[str]) -> set[str]:
 def classes(words: Iterable[str]) -> frozenset[str]:
     """The classes of the verbs among lower-case `words`."""
     return frozenset(_CLASS[word] for word in words if word in _CLASS)
+
+
+def clash(asked: Collection[str], offered: Collection[str]) -> bool:
+    """Whether classes of verbs ask only to look and what is offered only changes things."""
+    return bool(asked and offered) and _CHANGES.isdisjoint(asked) and _CHANGES.issuperset(offered)

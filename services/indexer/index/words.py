@@ -41,7 +41,8 @@ class Words:
             return None
         rows, worth = zip(*known, strict=True)
         found = np.array(rows)
-        whole: Vector = (self._scales[found] * np.array(worth, np.float32)) @ self._vectors[found]
+        scales = self._scales[found] * np.array(worth, np.float32)
+        whole = np.einsum("i,ij->j", scales, self._vectors[found].astype(np.float32))
         length = float(np.linalg.norm(whole))
         return whole / np.float32(length) if length > 0 else None
 
