@@ -41,8 +41,8 @@ class Course:
 def vocabulary(texts: Sequence[Sequence[str]], size: int) -> list[str]:
     """The words of most sentences, most frequent first."""
     counts = Counter(word for words in texts for word in set(words))
-    usual = (word for word, count in counts.most_common() if count >= SEEN_MIN and _WORD.fullmatch(word))
-    return [word for word, _ in zip(usual, range(size), strict=False)]
+    usual = [word for word, count in counts.items() if count >= SEEN_MIN and _WORD.fullmatch(word)]
+    return sorted(usual, key=lambda word: (-counts[word], word))[:size]
 
 
 def targets(taught: Matrix, width: int) -> Matrix:

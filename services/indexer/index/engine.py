@@ -162,9 +162,14 @@ class Index:
             return any(map(admit, posting.docs) if among is None else map(posting.get, among))
 
         def mend(word: str) -> str | None:
-            """A word that has a meaning is no slip, even if no tool uses it."""
-            means = self._meanings is not None and word in self._meanings
-            return None if means else self._store.vocabulary.mend(word, known)
+            """A word that has a meaning is no slip, even if no tool uses it, but may be what a slip meant."""
+            if self._meanings is None:
+                return self._store.vocabulary.mend(word, known)
+            return (
+                None
+                if word in self._meanings
+                else self._meanings.mend(word, self._store.vocabulary.mend(word, known))
+            )
 
         return Reader(known, mend)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import OSA
 
 from services.indexer.index.scoring import COVERAGE, GROWTH, Admit, Cover, Weighted, pick
 from services.indexer.index.words import Vector, Words
@@ -33,6 +34,13 @@ class Meanings:
 
     def __contains__(self, word: str) -> bool:
         return word in self._words
+
+    def mend(self, word: str, used: str | None) -> str | None:
+        """The word a misspelt one stands for: `used`, which tools use, unless one they do not is nearer."""
+        other = self._words.mend(word)
+        if other is None or (used is not None and OSA.distance(word, used) <= OSA.distance(word, other)):
+            return used
+        return other
 
     def enter(self, doc: int, senses: Mapping[str, float]) -> None:
         """Learn a document: its words with the weight of each."""

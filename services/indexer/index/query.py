@@ -51,23 +51,22 @@ class Reader:
         joined = [pair for pair in pairwise(asked) if self._known("".join(pair))]
         explained = {form for pair in joined for form in pair} | verbs.among(asked)
         terms: dict[str, Term] = {}
+        meant: dict[str, str] = {}
         unknown = 0
         for form in [*asked, *map("".join, joined)]:
-            term = self._known_as(form) or (None if form in explained else self._meant(form))
+            if not self._known(form) and form not in explained:
+                meant[form] = self._mend(form) or form
+            term = self._term(form, meant.get(form, form))
             if term is not None:
                 terms.setdefault(term.form, term)
             elif form not in explained:
                 unknown += 1
-        meant = {term.asked: term.form for term in terms.values()}
         words = tuple(dict.fromkeys(meant.get(form, form) for form in asked))
         return Query(tuple(terms.values()), tuple(sorted(verbs.classes(asked))), unknown, words)
 
-    def _known_as(self, form: str) -> Term | None:
-        return Term(form, form, tokens.stem(form)) if self._known(form) else None
-
-    def _meant(self, form: str) -> Term | None:
-        mended = self._mend(form)
-        return Term(form, mended, tokens.stem(mended), REPAIRED) if mended else None
+    def _term(self, asked: str, form: str) -> Term | None:
+        weight = 1.0 if asked == form else REPAIRED
+        return Term(asked, form, tokens.stem(form), weight) if self._known(form) else None
 
 
 def _distinct(text: str) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.indexer.index import tokens
+from services.indexer.index.repair import Vocabulary
 
 TABLE = Path(__file__).with_name("words.npz")
 
@@ -28,11 +29,19 @@ class Words:
         self._stems = {tokens.stem(word): row for row, word in reversed(list(enumerate(words)))}
         self._vectors = vectors
         self._scales = scales.astype(np.float32)
+        self._initials: dict[str, Vocabulary] = {}
+        for word in words:
+            self._initials.setdefault(word[0], Vocabulary(lambda word: -self._rows[word])).add([word])
         self.width = vectors.shape[1]
 
     def __contains__(self, word: str) -> bool:
         """Whether a word, or that of which it is the plural, is one of the table."""
         return word in self._rows or word.removesuffix("s") in self._rows
+
+    def mend(self, word: str) -> str | None:
+        """The word of the same first letter that a misspelt one comes closest to, frequent ones first."""
+        spellings = self._initials.get(word[:1])
+        return spellings.mend(word, lambda choice: True) if spellings else None
 
     def embed(self, weights: Mapping[str, float]) -> Vector | None:
         """The sum of the words' vectors times their weights, of length 1; None if no word is known."""

@@ -69,3 +69,17 @@ def test_nothing_is_close_to_nonsense() -> None:
     for text in ("", "   ", "zzzzzzzz", "__", "\x00", "a" * 100_000):
         assert made.nearest(text) == []
     assert made.nearest("adder", limit=0) == []
+
+
+def test_a_misspelt_name_is_found_among_the_first_five_of_a_thousand() -> None:
+    tools = [tool for each in Catalogue(1_000).servers for tool in each]
+    made = index(tools)
+    for tool in tools[::10]:
+        slipped = tool.name[:-3] + tool.name[-2:]
+        assert tool.name in [match.name for match in made.search(slipped, limit=5)]
+
+
+def test_a_hidden_tool_is_not_found_by_its_misspelt_name() -> None:
+    made = index([document("git", "create_issue", "Opens an issue")])
+    assert made.search("git__create_isue", limit=5)[0].tool == "create_issue"
+    assert made.search("git__create_isue", limit=5, visible=lambda server, tool: False) == []

@@ -135,3 +135,11 @@ def test_the_limit_is_kept() -> None:
     assert len(made.search("mail", limit=7)) == 7
     assert made.search("mail", limit=0) == []
     assert len(made.search("mail", limit=10**9)) == 30
+
+
+def test_what_only_changes_things_is_not_meant_by_who_wants_to_see_them() -> None:
+    made = index([document("a", "setting_delete", "Setting"), document("b", "setting_facts", "Setting")])
+    assert found(made, "setting") == ["setting_delete", "setting_facts"]
+    assert found(made, "see a setting") == ["setting_delete", "setting_facts"]
+    assert found(made, "show a setting") == ["setting_facts", "setting_delete"]
+    assert found(made, "remove a setting") == ["setting_delete", "setting_facts"]
