@@ -28,4 +28,5 @@ def test_each_role_connects_as_its_own_user_and_no_password_has_a_default() -> N
 def test_the_mounted_configuration_is_valid() -> None:
     config = load(ROOT / "deploy/nexus.toml", env={})
     assert config.server.listen_address.port == 8000
+    assert config.server.measured
     assert set(config.mcp.servers) == {"time"}
