@@ -41,7 +41,7 @@ class Batches(Generic[T]):
                 self.lost += 1
                 return
             self._waiting.append(item)
-            if len(self._waiting) == self._size:
+            if len(self._waiting) >= self._size:
                 self._changed.notify()
 
     def close(self, until: float) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -27,19 +28,25 @@ log = structlog.get_logger("telemetry")
 
 
 class Reasons(logging.Handler):
-    """Keeps what exporters say of their failures, by thread, and keeps it out of the log."""
+    """Tells what exporters say of their failures to whoever exports in this thread, and nobody else."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._said = threading.local()
+        self._here = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.text = record.getMessage()
+        told: Callable[[str], None] | None = getattr(self._here, "told", None)
+        if told is not None:
+            told(record.getMessage())
 
-    def take(self) -> str:
-        """What was last said in this thread."""
-        text: str = self._said.__dict__.pop("text", "")
-        return clean(text)
+    @contextmanager
+    def told_to(self, hear: Callable[[str], None]) -> Iterator[None]:
+        """What is said inside is told to `hear`."""
+        self._here.told = hear
+        try:
+            yield
+        finally:
+            self._here.told = None
 
 
 def listen() -> Reasons:
@@ -81,11 +88,15 @@ class Sending(Generic[T]):
     def send(self, batch: Sequence[T]) -> bool:
         """Whether the collector took it; never raises."""
         try:
-            arrived = bool(self._exporter.export(self._shape(batch)).name == "SUCCESS")
-            reason = self._reasons.take()
+            with self._reasons.told_to(self._fail):
+                arrived = bool(self._exporter.export(self._shape(batch)).name == "SUCCESS")
         except Exception as error:  # noqa: BLE001 - the edge of the thread; it has to live on
-            arrived, reason = False, clean(str(error))
-        self._tell(arrived, reason)
+            arrived = False
+            self._fail(str(error))
+        if arrived:
+            self._recover()
+        else:
+            self._fail("the collector did not take it")
         return arrived
 
     def close(self, until: float) -> None:
@@ -97,20 +108,21 @@ class Sending(Generic[T]):
         else:
             self._exporter.shutdown()
 
-    def _tell(self, arrived: bool, reason: str) -> None:
+    def _fail(self, reason: str) -> None:
+        """An exporter tries again for a while, and says so: a first try that failed is told at once."""
+        if self._turned(failing=True):
+            text = "telemetry does not arrive; the gateway goes on, what waits too long is lost"
+            log.warning(text, signal=self._signal, collector=self._place, reason=clean(reason))
+
+    def _recover(self) -> None:
+        if self._turned(failing=False):
+            log.info("telemetry arrives again", signal=self._signal, collector=self._place, lost=self.lost)
+
+    def _turned(self, *, failing: bool) -> bool:
+        """Whether this is news."""
         with self._telling:
-            changed, self._failing = self._failing == arrived, not arrived
-        if not changed:
-            return
-        facts = {"signal": self._signal, "collector": self._place}
-        if arrived:
-            log.info("telemetry is sent again", lost=self.lost, **facts)
-        else:
-            log.warning(
-                "telemetry does not arrive; the gateway goes on, what waits too long is lost",
-                reason=reason,
-                **facts,
-            )
+            news, self._failing = self._failing != failing, failing
+        return news
 
 
 def deadline() -> float:
