@@ -62,6 +62,7 @@ def _nearest(key: Key, document: dict[str, Any]) -> str | None:
     if name in beside:
         return _other_kind(key, document)
     homes = [pattern for pattern in patterns if pattern[-1] == name]
+    homes = [home for home in homes if home[0] == key[0]] or homes
     if len(homes) == 1:
         return f'did you mean "{dotted(_filled(homes[0], key))}"?'
     return _meant(name, [word for word in beside if word != "*"])

@@ -13,6 +13,7 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.]+)\s*\}\}")
 DEFERRED = tuple(
     tuple(pattern.split("."))
     for pattern in (
+        "audit.sinks.*.endpoint",
         "audit.sinks.*.headers.*",
         "audit.sinks.*.tls.*",
         "audit.sinks.*.token",

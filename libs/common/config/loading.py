@@ -16,6 +16,7 @@ from libs.common.config.interpolate import Secrets, interpolate
 from libs.common.config.model import Config
 from libs.common.config.refused import refuse_keys
 from libs.common.config.report import Mistake, render
+from libs.common.config.sinks import sound_sinks
 from libs.common.config.together import check_limits
 from libs.common.config.variables import overlay
 from libs.common.errors import ConfigError
@@ -63,7 +64,8 @@ def _parse(path: Path) -> dict[str, Any]:
 def _validate(
     document: dict[str, Any], resolved: dict[str, Any], secrets: Secrets
 ) -> tuple[Config | None, list[Mistake]]:
+    sound = sound_sinks(sound_servers(resolved))
     try:
-        return Config.model_validate(sound_servers(resolved), context={"secrets": secrets is True}), []
+        return Config.model_validate(sound, context={"secrets": secrets is True}), []
     except ValidationError as error:
         return None, list(find_mistakes(document, error))

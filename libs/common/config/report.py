@@ -25,6 +25,9 @@ SECRET = tuple(
     for pattern in (
         *(".".join((*otlp, "headers", "*")) for otlp in _OTLP),
         *(".".join((*otlp, "headers", "*", "value")) for otlp in _OTLP),
+        "audit.sinks.*.headers.*",
+        "audit.sinks.*.token",
+        "audit.sinks.*.url",
         "mcp.headers.*.default",
         "mcp.headers.*.value",
         "mcp.servers.*.env.*",
@@ -41,6 +44,9 @@ SECRET = tuple(
 """Values no error shows, not even as they stand in the file; nor what stands in place of a table of them."""
 
 _SHARED = {
+    ("audit",),
+    ("audit", "sinks"),
+    ("audit", "sinks", "*"),
     ("mcp",),
     ("mcp", "servers"),
     ("mcp", "servers", "*"),

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from libs.common.config.collectors import OtlpSink, SplunkSink, SyslogSink
+from libs.common.config.receiver import SinkTable, SinkTls
 from libs.common.config.report import Key, Mistake
-from libs.common.config.table import Table
 from libs.common.config.values import (
     Count,
     FilePath,
@@ -22,27 +23,6 @@ from libs.common.config.values import (
     Timeout,
     is_key_name,
 )
-
-Class = Literal["api_activity", "authentication", "detection_finding", "application_lifecycle"]
-
-
-class SinkTls(Table):
-    """How a receiver's certificate is judged, and our own one for it. PEM files."""
-
-    verify_certs: Flag = True
-    ca_cert_path: FilePath | None = None
-    """Trusted beside the system's authorities."""
-    client_cert_path: FilePath | None = None
-    client_key_path: FilePath | None = None
-
-
-class SinkTable(Table):
-    """What every sink may set."""
-
-    classes: tuple[Class, ...] = ()
-    """Only events of these; empty: of all."""
-    max_tries: Count = 5
-    """Rejections of one event until it is given up, and kept among the dead letters."""
 
 
 class FileSink(SinkTable):
@@ -84,7 +64,7 @@ class RedisSink(SinkTable):
     timeout: Timeout = 2.0
 
 
-KINDS = ("file", "stdout", "webhook", "redis")
+KINDS = ("file", "stdout", "webhook", "splunk", "syslog", "otlp", "redis")
 SINK_TAGS = tuple(f"<{kind}>" for kind in KINDS)
 """Tags of the kinds, as pydantic puts them into the place of a mistake."""
 
@@ -98,6 +78,9 @@ Sink = Annotated[
     Annotated[FileSink, Tag("<file>")]
     | Annotated[StdoutSink, Tag("<stdout>")]
     | Annotated[WebhookSink, Tag("<webhook>")]
+    | Annotated[SplunkSink, Tag("<splunk>")]
+    | Annotated[SyslogSink, Tag("<syslog>")]
+    | Annotated[OtlpSink, Tag("<otlp>")]
     | Annotated[RedisSink, Tag("<redis>")],
     Discriminator(_kind),
 ]
@@ -105,15 +88,12 @@ Sink = Annotated[
 
 def check_sinks(document: dict[str, Any]) -> Iterator[Mistake]:
     """Sinks of a kind that there is none of, and names that are none."""
-    audit = document.get("audit")
-    sinks = audit.get("sinks") if isinstance(audit, dict) else None
-    for name, sink in (sinks if isinstance(sinks, dict) else {}).items():
+    for name, sink in _sinks(document).items():
         key: Key = ("audit", "sinks", name)
         if not is_key_name(name):
             why = "is no name for a sink: 1 to 32 of a-z 0-9 _ -, a letter or digit first"
             yield Mistake(key, "", problem=why)
-        kind = sink.get("type", KINDS[0]) if isinstance(sink, dict) else KINDS[0]
-        if kind not in KINDS:
+        if not _known(sink):
             yield Mistake((*key, "type"), " or ".join(f'"{each}"' for each in KINDS))
         tls = sink.get("tls") if isinstance(sink, dict) else None
         if isinstance(tls, dict) and ("client_cert_path" in tls) != ("client_key_path" in tls):
@@ -121,3 +101,21 @@ def check_sinks(document: dict[str, Any]) -> Iterator[Mistake]:
             yield Mistake(
                 (*key, "tls", missing), "", problem="is missing: a client certificate and its key go together"
             )
+
+
+def sound_sinks(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without sinks of an unknown kind: of their other keys nothing can be said."""
+    sinks = {name: sink for name, sink in _sinks(document).items() if _known(sink)}
+    if len(sinks) == len(_sinks(document)):
+        return document
+    return {**document, "audit": {**document["audit"], "sinks": sinks}}
+
+
+def _sinks(document: dict[str, Any]) -> dict[str, Any]:
+    audit = document.get("audit")
+    sinks = audit.get("sinks") if isinstance(audit, dict) else None
+    return sinks if isinstance(sinks, dict) else {}
+
+
+def _known(sink: Any) -> bool:
+    return not isinstance(sink, dict) or sink.get("type", KINDS[0]) in KINDS

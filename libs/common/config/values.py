@@ -89,7 +89,7 @@ def _size(value: object) -> int:
     return size
 
 
-def _split(text: str) -> SplitResult | None:
+def split_url(text: str) -> SplitResult | None:
     """The parts of a URL, or None where it is none: urlsplit raises for bad ports and brackets only."""
     try:
         url = urlsplit(text)
@@ -98,15 +98,15 @@ def _split(text: str) -> SplitResult | None:
         return None
 
 
-def _deferred(text: str, info: ValidationInfo) -> bool:
+def is_deferred(text: str, info: ValidationInfo) -> bool:
     """Whether another process will put the variables in."""
     return not (info.context or {}).get("secrets", True) and PLACEHOLDER.search(text) is not None
 
 
 def _url(text: str, info: ValidationInfo) -> str:
-    if _deferred(text, info):
+    if is_deferred(text, info):
         return text
-    url = _split(text)
+    url = split_url(text)
     if url is None or url.scheme not in ("http", "https"):
         raise expected('a URL that begins with "http://" or "https://" and names a host')
     return text
@@ -114,7 +114,7 @@ def _url(text: str, info: ValidationInfo) -> str:
 
 def _bus(secret: SecretStr) -> SecretStr:
     for each in secret.get_secret_value().split(","):
-        url = _split(each.strip())
+        url = split_url(each.strip())
         if url is None or url.scheme not in ("nats", "tls", "ws", "wss"):
             raise expected(
                 'the URL of a NATS server, such as "nats://127.0.0.1:4222", or several with commas'
@@ -123,9 +123,9 @@ def _bus(secret: SecretStr) -> SecretStr:
 
 
 def _storage(secret: SecretStr, info: ValidationInfo) -> SecretStr:
-    if _deferred(secret.get_secret_value(), info):
+    if is_deferred(secret.get_secret_value(), info):
         return secret
-    url = _split(secret.get_secret_value())
+    url = split_url(secret.get_secret_value())
     if url is None or url.scheme not in ("redis", "rediss"):
         raise expected('the URL of a Redis or Valkey, such as "redis://127.0.0.1:6379/0" or "rediss://…"')
     return secret
@@ -168,7 +168,7 @@ def _host(text: str) -> str:
 
 
 def _origin(text: str) -> str:
-    url = _split(text)
+    url = split_url(text)
     if (
         url is None
         or url.scheme not in ("http", "https")

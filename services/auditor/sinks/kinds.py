@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from libs.common.config.collectors import OtlpSink, SplunkSink, SyslogSink
 from libs.common.config.sinks import FileSink, RedisSink, StdoutSink, WebhookSink
 from libs.common.config.sinks import Sink as Table
 from services.auditor.sinks.sink import Sink
@@ -25,6 +26,18 @@ def make_sink(table: Table) -> Sink:
             from services.auditor.sinks.webhook import Webhook
 
             return Webhook(table)
+        case SplunkSink():
+            from services.auditor.sinks.splunk import Splunk
+
+            return Splunk(table)
+        case SyslogSink():
+            from services.auditor.sinks.syslog import Syslog
+
+            return Syslog(table)
+        case OtlpSink():
+            from services.auditor.sinks.otlp import Otlp
+
+            return Otlp(table)
         case RedisSink():
             from services.auditor.sinks.redis import Redis
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from libs.common.config.sinks import SinkTls
+from libs.common.config.receiver import SinkTls
 from libs.common.errors import ConfigError
 
 
