@@ -15,12 +15,14 @@ from tests.docs.pages import ROOT, blocks, commands, rows, spans, text
 
 TOML = [(page, code) for page, code in blocks("toml") if page != "docs/configuration.md"]
 """The examples of that page are tested with the configuration."""
+TIME = '[mcp.servers.time]\ncmd = ["uvx", "mcp-server-time"]\n'
+"""What an example about something else does not show."""
 
 
 @pytest.mark.parametrize(("page", "code"), TOML)
 def test_every_configuration_can_be_loaded(page: str, code: str, tmp_path: Path) -> None:
     path = tmp_path / "nexus.toml"
-    path.write_text(code, encoding="utf-8")
+    path.write_text(code if "[mcp.servers." in code else f"{code}\n{TIME}", encoding="utf-8")
     variables = dict.fromkeys(re.findall(r"env\.(\w+)", code), "A" * 43)
     assert load(path, env=variables).mcp.servers
 
