@@ -33,7 +33,7 @@ log = structlog.get_logger("ledger")
 KEY = "ledger"
 TICK = 1.0
 SAVE_EVERY = 5.0
-SETTLED = 15.0
+SETTLED = 10.0
 """Seconds after a start, or after the bus came back, in which nothing is said to be missing.
 
 Longer than a process waits before it tries once more to ship what it has kept meanwhile.
