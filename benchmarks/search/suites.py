@@ -1,7 +1,7 @@
 """Retrieval quality on suites of real tools and real questions.
 
 A suite is a folder with `corpus.jsonl` (server, tool, title, description, input_schema) and `queries.jsonl`
-(query, its variants typo, kw and kwtypo, and the ids `server__tool` of the relevant tools). r@k is
+(query, if wanted its variants typo, kw and kwtypo, and the ids `server__tool` of the relevant tools). r@k is
 |first k ∩ relevant| / min(k, |relevant|); nDCG and MRR are cut at 10. All figures are percentages, but `ms`,
 the CPU time of a query.
 """
@@ -52,8 +52,9 @@ def distractors(folder: Path) -> list[Document]:
 
 
 def measure(suite: Suite, index: Index) -> dict[str, Figures]:
-    """Figures of every mode, and how names are found: as they are first, with a slip among the first five."""
-    figures = {mode: _mode(index, suite.queries, key) for mode, key in MODES.items()}
+    """Figures of every mode there is, and how names are found: first, or with a slip among the first five."""
+    modes = {mode: key for mode, key in MODES.items() if all(key in line for line in suite.queries)}
+    figures = {mode: _mode(index, suite.queries, key) for mode, key in modes.items()}
     figures["names"] = _named(index, suite.documents)
     return figures
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.search.suites import MODES, Figures, build, macro, measure
+from benchmarks.search.suites import MODES, Figures, Suite, build, macro, measure
 from services.indexer.index import Index, hybrid
 from tests.benchmarks.questions import suite
 
@@ -78,3 +78,10 @@ def test_the_macro_is_the_mean_over_the_suites_of_the_family() -> None:
     one, two = ({mode: {"r1": value} for mode in MODES} for value in (10.0, 30.0))
     assert macro({"azure": one, "metatool": two, "elsewhere": one})["kw"] == {"r1": 20.0}
     assert macro({"elsewhere": one}) == {}
+
+
+def test_a_suite_of_plain_questions_alone_is_measured() -> None:
+    whole = suite()
+    bare = [{key: line[key] for key in ("query", "relevant")} for line in whole.queries]
+    figures = measure(Suite("own", whole.documents, bare), build(whole.documents, Index))
+    assert set(figures) == {"clean", "names"}
