@@ -89,6 +89,8 @@ def _effect(hit: dict[str, Any]) -> str:
 def _because(hit: dict[str, Any]) -> str:
     """The words that matched, misspelt ones with what they were taken for."""
     why = hit.get("why", {})
+    if why.get("related"):
+        return "(related)"
     mended = why.get("repaired", {})
     return " ".join(f"{word}→{mended[word]}" if word in mended else word for word in why.get("matched", ()))
 

@@ -62,7 +62,7 @@ _ITEM: dict[str, Any] = {
         "title": {"type": "string"},
         "annotations": {"description": "What the server says of the tool's effects; a hint, not a promise."},
         "output_schema": {"description": "The JSON Schema of the tool's structured result."},
-        "why": {"description": "Which words matched, and what misspelt ones were taken for."},
+        "why": {"description": "Why it was found: words that matched, how misspelt ones were read."},
     },
 }
 

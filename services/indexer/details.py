@@ -56,7 +56,7 @@ def detailed(entry: Entry, match: Match, detail: str) -> Hit:
         annotations=entry.annotations,
         output_schema=entry.output_schema if whole else NULL,
         execution=entry.execution if whole else NULL,
-        why=Why(match.matched, dict(match.repaired)),
+        why=Why(match.matched, dict(match.repaired), related=not match.matched),
     )
 
 

@@ -50,7 +50,7 @@ HIT = search.Hit(
     annotations=Raw(b'{"readOnlyHint":true}'),
     output_schema=Raw(b'{"type":"string"}'),
     execution=Raw(b'{"taskSupport":"optional"}'),
-    why=search.Why(("show", "comits"), {"comits": "commits"}),
+    why=search.Why(("show", "comits"), {"comits": "commits"}, related=True),
 )
 HELD = catalog.Held("failed", 1700000000.5, 3, "it exited with 3", "bad flag", 7, "stdio")
 CALL = calls.Call(

@@ -12,6 +12,8 @@ class Why(Struct, frozen=True, omit_defaults=True):
 
     matched: tuple[str, ...] = ()
     repaired: dict[str, str] = {}
+    related: bool = False
+    """Whether it has none of them, and does or means something like it."""
 
 
 class Hit(Struct, frozen=True, omit_defaults=True):

@@ -109,6 +109,13 @@ async def test_what_matched_and_what_was_misspelt_is_shown(capsys: Capture) -> N
     assert row == ["git__log", "0.50", "writes", "show comits→commits", "History"]
 
 
+async def test_a_tool_that_only_means_something_like_it_is_marked(capsys: Capture) -> None:
+    hit = {"name": "meteo__forecast", "score": 0.3, "description": "Weather", "why": {"related": True}}
+    async with answering(json.dumps({"result": {"structuredContent": {"results": [hit]}}})) as url:
+        await run(remote.search, url, ["rain"])
+    assert rows(capsys.readouterr().out)[1] == ["meteo__forecast", "0.30", "(related)", "Weather"]
+
+
 async def test_names_alone_are_a_shorter_table(edge: Edge, capsys: Capture) -> None:
     await run(remote.search, f"{edge.url}/mcp", ["echo"], detail="names")
     assert rows(capsys.readouterr().out) == [

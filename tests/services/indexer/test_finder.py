@@ -16,7 +16,7 @@ from libs.common.messages.search import ToolsFound, Why
 from libs.common.policy import Policy, Rule, Rules
 from services.indexer.catalog import Catalog
 from services.indexer.finder import Finder
-from services.indexer.index import Index
+from services.indexer.index import Index, hybrid
 
 READS, WRITES = {"readOnlyHint": True}, {"readOnlyHint": False}
 SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
@@ -78,6 +78,13 @@ def test_a_summary_has_the_schema_of_the_arguments_and_says_why(finder: Finder) 
     assert (hit.input_schema, hit.annotations) == (raw(SCHEMA), raw(READS))
     assert (hit.output_schema, hit.execution) == (NULL, NULL)
     assert hit.why == Why(("history", "comits"), {"comits": "commits"})
+
+
+def test_a_tool_without_a_word_of_the_query_is_called_related() -> None:
+    catalog = Catalog(frozenset({"meteo"}), hybrid())
+    catalog.update("meteo", Listing("meteo", "1", (tool("get_forecast", "Weather of the next days"),)))
+    (hit,) = find(Finder(catalog, Policy()), "will it rain").hits
+    assert hit.why == Why(related=True)
 
 
 def test_all_of_a_tool_has_its_output_schema_and_execution_too(finder: Finder) -> None:
