@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from libs.common.apikeys import hash_key, new_key
+from libs.common.grants import ROLES
 from tests.services.connector.http.peer import Asked, Reply, legacy, serving
 from tests.system.gateway import Gateway, eventually
 from tests.system.parts import witness
@@ -33,6 +36,9 @@ PLACES = (
 CANARIES = {place: f"c4n4ry-{place}-5up3r" for place in PLACES}
 KEY = new_key()
 SETTINGS = f"""
+[server.metrics]
+enabled = true
+
 [server.api_keys.keys.me]
 hash = "{hash_key(KEY)}"
 subject = "me"
@@ -99,6 +105,8 @@ async def test_f7_u6_no_secret_that_goes_in_comes_out(tmp_path: Path) -> None:
         call = called(7, "plain__crash", secret)
         said.append((await client.post(made.url, json=call, headers=session)).text)
         said.append((await client.get(f"http://{made.address}/ready")).text)
+        await client.get(f"http://{made.address}/{CANARIES['argument']}")
+        metrics = (await client.get(f"http://{made.address}/metrics")).text
         refused = await client.post(
             f"{made.url}?token={CANARIES['refused']}",
             json={},
@@ -112,12 +120,16 @@ async def test_f7_u6_no_secret_that_goes_in_comes_out(tmp_path: Path) -> None:
     assert {"mcp.tool.call.completed", "auth.accepted", "auth.refused", "server.failed"} <= {
         event["metadata"]["event_code"] for event in events
     }
+    measured = {family.name for family in text_string_to_metric_families(metrics)}
+    assert {"nexus_mcp_requests", "nexus_limits_decisions"} & measured == {"nexus_mcp_requests"}
+    assert set(re.findall(r'service="(\w+)"', metrics)) == set(ROLES)
     kept = "".join(path.read_text(errors="replace") for path in (tmp_path / ".nexus").rglob("*.log"))
     for place, text in {
         "log": made.log(),
         "audit": sink.read_text(),
         "spool": kept,
         "answers": str(said),
+        "metrics": metrics,
     }.items():
         found = [name for name, canary in {**CANARIES, "token": KEY}.items() if canary in text]
         assert not found, f"in the {place}: {found}"

@@ -16,21 +16,25 @@ Part = tuple[Mapping[str, str], Sequence[Series]]
 
 
 def weight(name: str, parts: Iterable[Part]) -> int:
-    """How many lines `render` may give."""
+    """How many lines their bodies have at most."""
     lines = len(FAMILIES[name].bounds) + 3
     return sum(len(series) * (lines if FAMILIES[name].bounds else 1) for _, series in parts)
 
 
-def render(name: str, parts: Iterable[Part]) -> str:
-    """One family. Empty for a name that is not ours, without what does not fit its labels and buckets."""
+def headed(name: str, body: str) -> str:
+    """The lines of a family with its head; empty if there are none."""
+    if not body:
+        return ""
+    family = FAMILIES[name]
+    about = f"# HELP {family.exposed} {_plain(family.about)}\n# TYPE {family.exposed} {family.kind}\n"
+    return about + body
+
+
+def body(name: str, part: Part) -> str:
+    """What one process says of a family; nothing of one that is not ours, or that has other labels here."""
     family = FAMILIES.get(name)
-    if family is None:
-        return ""
-    lines = [line for source, series in parts for line in _lines(family, _labels(source), series)]
-    if not lines:
-        return ""
-    head = f"# HELP {family.exposed} {_plain(family.about)}\n# TYPE {family.exposed} {family.kind}\n"
-    return head + "".join(lines)
+    source, series = part
+    return "" if family is None else "".join(_lines(family, _labels(source), series))
 
 
 def _lines(family: AnyFamily, source: str, told: Iterable[Series]) -> Iterator[str]:

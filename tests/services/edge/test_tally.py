@@ -6,11 +6,16 @@ from typing import Any
 import anyio
 import pytest
 
+from libs.common.errors import NULL
 from libs.common.identity import Principal
+from services.edge.exchange import Exchange
 from services.edge.gateway import Anonymous, Visit
-from services.edge.tally import LABELLED_MAX
+from services.edge.message import Message
+from services.edge.settings import Settings
+from services.edge.tally import LABELLED_MAX, Tally
 from tests.meters import Since
 from tests.services.edge.conftest import Edge, running
+from tests.services.edge.stub import StubCatalog
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +28,12 @@ class AsClient(Anonymous):
     async def __call__(self, visit: Visit) -> Principal:
         groups = tuple(visit.headers.get("x-test-groups", "").split())
         return Principal(subject="ann", client=visit.headers.get("x-test-client", ""), groups=groups)
+
+
+class All:
+    """The surface of all servers, as far as counting looks at it."""
+
+    server = ""
 
 
 async def test_a_call_is_counted_under_its_server_and_the_servers_own_name(edge: Edge) -> None:
@@ -65,7 +76,7 @@ async def test_an_error_is_counted_under_its_type(edge: Edge, tool: str, error: 
     assert since.told(CALLS) == {("other", "downstream", "", "error", error, "", "", "", ""): 1}
 
 
-async def test_names_that_nobody_has_add_one_series(edge: Edge) -> None:
+async def test_f8_names_that_nobody_has_add_one_series(edge: Edge) -> None:
     async def guess(number: int) -> None:
         await edge.execute(f"demo__guess{number}")
         await edge.modern("tools/call", path="/mcp/demo", name=f"guess{number}")
@@ -77,6 +88,17 @@ async def test_names_that_nobody_has_add_one_series(edge: Edge) -> None:
         for number in range(100):
             tasks.create_task(guess(number))
     assert since.series() == 0
+
+
+async def test_f8_ten_thousand_names_add_one_series() -> None:
+    tally = Tally(StubCatalog(), Settings(version="1"))
+    exchange = Exchange("POST", receive=None, answer=None, surface=All(), headers={})  # type: ignore[arg-type]
+    since = Since()
+    for number in range(10_000):
+        arguments = {"name": f"made__up{number}", "arguments": {}}
+        message = Message("request", "tools/call", NULL, {"name": "execute", "arguments": arguments}, {})
+        tally.count(exchange, message, 0.01, "")
+    assert since.told(CALLS) == {("other", "downstream", "", "success", "", "", "", "", ""): 10_000}
 
 
 @pytest.mark.parametrize(

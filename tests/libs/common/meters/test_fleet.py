@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -84,12 +83,11 @@ async def test_a_hundred_workers_give_one_valid_text_in_time(bus: Bus, other: Bu
     fleet = Asking(bus)
     async with processes(other, *(encode(answer(number)) for number in range(100))):
         await fleet.fleet()
-        began = time.monotonic()
-        text = await fleet.fleet()
+        with anyio.fail_after(10):
+            text = await fleet.fleet()
     assert {f"connector-{number}" for number in range(100)} <= workers(text)
     assert text.count("# HELP nexus_downstream_call_duration_seconds ") == 1
     assert len(text.splitlines()) < asking.LINES_MAX + 200
-    assert time.monotonic() - began < 5
 
 
 async def test_who_does_not_answer_is_left_out_and_counted(

@@ -3,7 +3,11 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from libs.common.meters.cells import SECONDS, Series
-from libs.common.meters.text import render
+from libs.common.meters.text import Part, body, headed
+
+
+def render(name: str, parts: list[Part]) -> str:
+    return headed(name, "".join(body(name, part) for part in parts))
 
 
 def test_one_family_of_several_processes_has_one_head() -> None:
