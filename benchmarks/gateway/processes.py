@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-ROLES = ("edge", "router", "connector", "indexer")
+ROLES = ("edge", "router", "connector", "indexer", "auditor")
 OURS = "libs.cli.main"
 UNCOUNTED = "echo.py"
 """In the command line of the downstream servers that a gateway has started."""

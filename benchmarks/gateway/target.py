@@ -93,11 +93,11 @@ def http(era: str = "both", port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def running(servers: dict[str, dict[str, Any]], peer: Peer) -> Iterator[Target]:
-    """A gateway with these servers, in a folder of its own; nothing is left of it."""
+def running(servers: dict[str, dict[str, Any]], peer: Peer, extra: str = "") -> Iterator[Target]:
+    """A gateway with these servers and `extra` tables, in a folder of its own; nothing is left of it."""
     with tempfile.TemporaryDirectory(prefix="nexus-bench-") as folder:
         config = Path(folder) / "nexus.toml"
-        config.write_text(configuration(servers))
+        config.write_text(configuration(servers) + extra)
         places = {"config": str(config), "port": str(_free_port())}
         command = shlex.split(peer.command.format_map(places))
         spawned = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import structlog
 from nats.js.api import (
@@ -36,6 +36,8 @@ FULL = 0.8
 PREFIX = "sink-"
 _IN_USE = 10058
 """The API's code for a stream of that name with another configuration."""
+_NOT_KNOWN = 10025
+"""The API's code for a question it does not understand: an older server has no fast batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,13 @@ class Filled:
 def durable(sink: str) -> str:
     """The consumer of a sink."""
     return f"{PREFIX}{sink}"
+
+
+@dataclass
+class Batched(StreamConfig):
+    """A stream that takes events in fast batches (NATS 2.14), for which nats-py has no name."""
+
+    allow_batched: bool = True
 
 
 class Streams:
@@ -144,7 +153,7 @@ class Streams:
             await cancellable(publishing)
 
     def _config(self, name: str, taken: str, size: int) -> StreamConfig:
-        return StreamConfig(
+        return Batched(
             name=name,
             subjects=[taken],
             retention=RetentionPolicy.LIMITS,
@@ -165,9 +174,16 @@ class Streams:
             try:
                 await cancellable(jetstream.add_stream(config))
             except APIError as error:
+                if error.err_code == _NOT_KNOWN and isinstance(config, Batched):
+                    await self._have(_plain(config))
+                    return
                 if error.err_code != _IN_USE:
                     raise
                 await cancellable(jetstream.update_stream(config))
+
+
+def _plain(config: StreamConfig) -> StreamConfig:
+    return StreamConfig(**{each.name: getattr(config, each.name) for each in fields(StreamConfig)})
 
 
 def _line(text: str) -> str:

@@ -113,6 +113,7 @@ class Trail:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+        await self._shipper.close()
         self._sweep()
         await self._commit.close()
         for each in (*self._orphans, *self._left, *filter(None, (self._spool,))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,24 @@ async def stream(broker: Broker) -> AsyncIterator[Stream]:
     await bus.close()
 
 
+@dataclass
+class Batched(StreamConfig):
+    """A stream that takes events in batches."""
+
+    allow_batched: bool = True
+
+
 class Stream:
     """`AUDIT` as its owner makes it."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
 
-    async def make(self, **limits: Any) -> None:
-        config = StreamConfig(
-            name=subjects.AUDIT_STREAM,
-            subjects=[subjects.AUDIT],
-            duplicate_window=300,
-            discard=DiscardPolicy.NEW,
-            **limits,
-        )
-        await self.bus.jetstream().add_stream(config)
+    async def make(self, *, batched: bool = True, **limits: Any) -> None:
+        await self.bus.jetstream().add_stream(_config(batched, limits))
+
+    async def change(self, **limits: Any) -> None:
+        await self.bus.jetstream().update_stream(_config(True, limits))
 
     async def drop(self) -> None:
         await self.bus.jetstream().delete_stream(subjects.AUDIT_STREAM)
@@ -75,6 +79,16 @@ class Stream:
         jetstream = self.bus.jetstream()
         each = [await jetstream.get_msg(subjects.AUDIT_STREAM, seq) for seq in range(1, count + 1)]
         return [message.data or b"" for message in each]
+
+
+def _config(batched: bool, limits: dict[str, Any]) -> StreamConfig:
+    return (Batched if batched else StreamConfig)(
+        name=subjects.AUDIT_STREAM,
+        subjects=[subjects.AUDIT],
+        duplicate_window=300,
+        discard=DiscardPolicy.NEW,
+        **limits,
+    )
 
 
 def request(number: int = 0) -> Event:

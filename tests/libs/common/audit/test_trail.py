@@ -84,6 +84,35 @@ async def test_without_a_stream_events_wait_on_the_disk_and_keep_their_ids(
     assert uids(lines) == [each.uid for each in tickets]
 
 
+async def test_a_stream_that_takes_no_batches_gets_every_event_by_itself(opened: Open, bus: Bus) -> None:
+    owner = Stream(bus)
+    await owner.make(batched=False)
+    async with opened() as trail:
+        for number in range(300):
+            trail.record(request(number))
+        lines = await owner.lines(300)
+        assert trail.stats.published == 300
+    assert operations(lines) == [f"tools/{number}" for number in range(300)]
+
+
+async def test_a_stream_that_is_full_in_the_middle_of_a_batch_stays_in_order(opened: Open, bus: Bus) -> None:
+    owner = Stream(bus)
+    await owner.make(max_bytes=20_000)
+    async with opened() as trail:
+        for number in range(100):
+            trail.record(request(number))
+        some = len(await owner.lines(5))
+        with anyio.fail_after(5):
+            while trail.stats.published < some:
+                await asyncio.sleep(0.01)
+        assert trail.stats.lost == 0
+        await owner.change(max_bytes=10_000_000)
+        lines = await owner.lines(100)
+    assert 5 < some < 100
+    assert operations(lines) == [f"tools/{number}" for number in range(100)]
+    assert list(verify(lines)) == []
+
+
 async def test_a_bus_that_is_away_for_a_while_costs_nothing(
     opened: Open, stream: Stream, broker: Broker
 ) -> None:
