@@ -19,7 +19,7 @@ from libs.common.messages.calls import CallServer, ClientReply, ExecuteTool, Req
 from libs.common.messages.streams import MessagePosted
 from services.edge.evidence import CALL, Evidence, ToolCall
 from services.edge.gateway import Gateway, OnEvent
-from services.edge.visitor import Visitor, visitor
+from services.edge.visitor import Visitor, visitor, welcome
 
 log = structlog.get_logger("audit")
 
@@ -54,7 +54,9 @@ class Audited:
     async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
         who = visitor()
         if isinstance(message, ExecuteTool) or (isinstance(message, CallServer) and message.method == CALL):
-            return await self._call(message, on_event, Visitor() if who is None else who)
+            if who is None:
+                welcome(who := Visitor())
+            return await self._call(message, on_event, who)
         if who is not None and isinstance(message, CallServer):
             who.server = message.server
         result = await self._gateway.request(message, on_event=on_event)
