@@ -12,7 +12,7 @@ COMPLETED = "mcp.tool.call.completed"
 GAP = "audit.gap"
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where an event stands in the chain of its process's life."""
 
     uid: str = ""
@@ -21,30 +21,30 @@ class Place(Struct, frozen=True):
     hash: str = ""
 
 
-class Facts(Struct, frozen=True):
+class Facts(Struct, frozen=True, gc=False):
     """What a process says of events of its own that it could not write down."""
 
     first: int = 0
     last: int = 0
 
 
-class Nexus(Struct, frozen=True):
+class Nexus(Struct, frozen=True, gc=False):
     chain: Place = Place()
     deadline: int = 0
     """Milliseconds since the epoch; 0 where the event has none."""
     facts: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class Unmapped(Struct, frozen=True):
+class Unmapped(Struct, frozen=True, gc=False):
     nexus: Nexus = Nexus()
 
 
-class Metadata(Struct, frozen=True):
+class Metadata(Struct, frozen=True, gc=False):
     event_code: str = ""
     correlation_uid: str = ""
 
 
-class Seen(Struct, frozen=True):
+class Seen(Struct, frozen=True, gc=False):
     """One event."""
 
     time: int = 0

@@ -9,7 +9,6 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -35,8 +34,7 @@ _STATUS = b"NATS/1.0 "
 _UID = b"\r\nNats-Msg-Id:"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """One event that came out of the stream."""
 
     subject: str
