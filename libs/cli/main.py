@@ -13,6 +13,7 @@ import typer
 from libs.cli import options as flags
 from libs.common.errors import ConfigError, NexusError
 from libs.common.identity import Tier
+from libs.common.service import Options
 
 ROLES = ("edge", "router", "connector", "indexer", "auditor")
 EXIT_CONFIG = 2
@@ -185,6 +186,88 @@ def revoke_key(
 
 def _path(context: typer.Context, config: Path | None) -> Path:
     return flags.typed(context, flags.Given(config)).over(context.obj).options().config
+
+
+audit = typer.Typer(help="What the gateway has recorded.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
+
+
+@audit.command("tail")
+def tail_audit(
+    context: typer.Context,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", "-f", help="key=value; repeatable.")
+    ] = None,
+    plain: Annotated[bool, typer.Option("--json", help="Events as they are, one a line.")] = False,
+    config: flags.Config = None,
+    nats: flags.Nats = None,
+) -> None:
+    """Show events as they happen."""
+    from libs.cli import audit as trail
+
+    trail.tail(_options(context, config, nats), filters or [], plain=plain)
+
+
+@audit.command("export")
+def export_audit(
+    context: typer.Context,
+    since: Annotated[str, typer.Option(help="A duration before now, or a time (ISO 8601).")],
+    until: Annotated[str, typer.Option(help="The same; now if not given.")] = "",
+    classes: Annotated[list[str] | None, typer.Option("--class", help="Only these; repeatable.")] = None,
+    config: flags.Config = None,
+    nats: flags.Nats = None,
+) -> None:
+    """Print events that are kept, one a line."""
+    from libs.cli import audit as trail
+
+    try:
+        span = trail.Span(trail.moment(since), trail.moment(until) if until else None, classes or ())
+    except ValueError:
+        raise typer.BadParameter("write a duration such as 1h, or a time such as 2026-04-19T22:00") from None
+    trail.export(_options(context, config, nats), span)
+
+
+@audit.command("verify")
+def verify_audit(
+    context: typer.Context,
+    files: Annotated[list[str] | None, typer.Argument(help="NDJSON; - for standard input.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A public key of checkpoints; repeatable.")] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="The files have all events there ever were.")
+    ] = False,
+    config: flags.Config = None,
+    nats: flags.Nats = None,
+) -> None:
+    """Check the chains of events, in files or in the stream; exit status 1 if anything was changed."""
+    from libs.cli import audit as trail
+
+    trail.verify(_options(context, config, nats), files or [], key or [], whole=whole)
+
+
+@audit.command("key")
+def audit_key(context: typer.Context, config: flags.Config = None) -> None:
+    """Print the public key that checkpoints are signed with."""
+    from libs.cli import audit as trail
+
+    trail.key(_options(context, config, None))
+
+
+@audit.command("reader")
+def audit_reader(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The reader, and the name of its NATS user.")],
+    tenant: Annotated[str, typer.Option(help="Only events of this tenant.")] = "",
+    config: flags.Config = None,
+    nats: flags.Nats = None,
+) -> None:
+    """Let another system read events; prints its user for nats.conf."""
+    from libs.cli import audit as trail
+
+    trail.reader(_options(context, config, nats), name, tenant)
+
+
+def _options(context: typer.Context, config: Path | None, nats: str | None) -> Options:
+    return flags.typed(context, flags.Given(config, nats=nats)).over(context.obj).options()
 
 
 @app.command()
