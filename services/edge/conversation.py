@@ -12,6 +12,7 @@ from msgspec import Raw, UnsetType, structs
 from libs.common.codec import raw
 from libs.common.errors import NULL, InvalidParams, MethodNotFound
 from libs.common.messages.calls import ClientReply
+from libs.common.meters.outcomes import Cause
 from services.edge.arrival import noted
 from services.edge.envelope import LEVELS, LOG_LEVEL, forwardable, progress_token, trace_context
 from services.edge.era import LISTEN, negotiate
@@ -85,7 +86,7 @@ class Conversation:
         }
         if described.instructions:
             result["instructions"] = described.instructions
-        self._tally.count(exchange, message, time.perf_counter() - began, "")
+        self._tally.count(exchange, message, time.perf_counter() - began, Cause())
         return version, raw(result)
 
     async def take(self, exchange: Exchange, message: Message, session: Session, outlet: Outlet) -> None:

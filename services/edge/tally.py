@@ -13,7 +13,7 @@ from msgspec import Raw
 from libs.common.identity import Principal
 from libs.common.meters import OTHER, families
 from libs.common.meters.cells import Family, Spread
-from libs.common.meters.outcomes import error_type
+from libs.common.meters.outcomes import CANCELLED, Cause, cause
 from services.edge import tasks
 from services.edge.body import ClientGone
 from services.edge.era import LISTEN
@@ -81,29 +81,30 @@ class Tally:
 
     async def answered(self, exchange: Exchange, message: Message, work: Awaitable[Raw]) -> Raw:
         """The result of `work`, which answers `message`; whatever it raises."""
-        began, error = time.perf_counter(), ""
+        began, why = time.perf_counter(), Cause()
         try:
             return await work
         except BaseException as raised:
-            error = "cancelled" if isinstance(raised, ClientGone) else error_type(raised)
+            why = CANCELLED if isinstance(raised, ClientGone) else cause(raised)
             raise
         finally:
-            self.count(exchange, message, time.perf_counter() - began, error)
+            self.count(exchange, message, time.perf_counter() - began, why)
 
-    def count(self, exchange: Exchange, message: Message, seconds: float, error: str) -> None:
-        """Count one request that took `seconds`; `error` is empty if it did not fail."""
+    def count(self, exchange: Exchange, message: Message, seconds: float, why: Cause) -> None:
+        """Count one request that took `seconds`; `why` is empty if it did not fail."""
         method = message.method if message.method in _METHODS else OTHER
+        error = why.type
         status = "error" if error else "success"
         families.REQUESTS.cell(method, status).add()
         if error:
-            families.ERRORS.cell(method, error).add()
+            families.ERRORS.cell(method, *why).add()
         self._hear(exchange)
         if method == LISTEN:
             return
         families.LATENCY.cell(method).observe(seconds)
         labels = self._client(exchange.principal)
         if method == _CALL:
-            called = self._called(exchange, message.params)
+            called = self._called(exchange, message.params, -1 if error else hits.get(-1))
             self._tool(called, status, error, labels).observe(seconds)
         elif (timed := _LISTS.get(method)) is not None:
             family, name = timed
@@ -128,12 +129,12 @@ class Tally:
         tool, kind, keywords, found = called
         return families.TOOL_CALLS.cell(tool.name, kind, tool.server, status, error, keywords, found, *client)
 
-    def _called(self, exchange: Exchange, params: dict[str, Any]) -> _Called:
+    def _called(self, exchange: Exchange, params: dict[str, Any], found: int) -> _Called:
         name, server = params.get("name"), exchange.surface.server
         if server:
             return _Called(self._known.own(server, name, exchange.principal), "downstream")
         if name == SEARCH:
-            return _Called(Tool("", SEARCH), "builtin", _keywords(params), _counted(hits.get(-1)))
+            return _Called(Tool("", SEARCH), "builtin", _keywords(params), _counted(found))
         if name == EXECUTE:
             arguments = params.get("arguments")
             name = arguments.get("name") if isinstance(arguments, dict) else None

@@ -16,7 +16,9 @@ HTTP = durations(
 )
 REQUESTS = counter("nexus.mcp.requests", "JSON-RPC requests that were answered", "method", "status")
 LATENCY = durations("nexus.mcp.request.latency", "JSON-RPC requests, from read to answered", "method")
-ERRORS = counter("nexus.mcp.errors", "JSON-RPC requests that ended with an error", "method", "error.type")
+ERRORS = counter(
+    "nexus.mcp.errors", "JSON-RPC requests that ended with an error", "method", "error.type", "origin"
+)
 CLIENTS = gauge("nexus.mcp.active_clients", "Callers heard of within 5 minutes, by each edge")
 TOOL_CALLS = durations(
     "mcp.tool.call.duration",

@@ -8,6 +8,7 @@ import pytest
 
 from libs.common.errors import NULL
 from libs.common.identity import Principal
+from libs.common.meters.outcomes import Cause
 from services.edge.exchange import Exchange
 from services.edge.gateway import Anonymous, Visit
 from services.edge.message import Message
@@ -57,22 +58,22 @@ async def test_a_search_tells_how_many_keywords_and_hits(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "error"),
+    ("tool", "error", "origin"),
     [
-        ("down", "server_unavailable"),
-        ("often", "rate_limit_exceeded"),
-        ("rare", "rate_limit_exceeded"),
-        ("lost", "bus_unavailable"),
-        ("denied", "server_error"),
-        ("nomethod", "method_not_found"),
-        ("boom", "internal_error"),
+        ("down", "server_unavailable", "server"),
+        ("often", "rate_limit_exceeded", "client"),
+        ("rare", "rate_limit_exceeded", "client"),
+        ("lost", "bus_unavailable", "gateway"),
+        ("denied", "server_error", "server"),
+        ("nomethod", "method_not_found", "client"),
+        ("boom", "internal_error", "gateway"),
     ],
 )
-async def test_an_error_is_counted_under_its_type(edge: Edge, tool: str, error: str) -> None:
+async def test_an_error_is_counted_under_its_type(edge: Edge, tool: str, error: str, origin: str) -> None:
     since = Since()
     await edge.execute(f"demo__{tool}")
     assert since.told("nexus.mcp.requests") == {("tools/call", "error"): 1}
-    assert since.told("nexus.mcp.errors") == {("tools/call", error): 1}
+    assert since.told("nexus.mcp.errors") == {("tools/call", error, origin): 1}
     assert since.told(CALLS) == {("other", "downstream", "", "error", error, "", "", "", ""): 1}
 
 
@@ -97,7 +98,7 @@ async def test_f8_ten_thousand_names_add_one_series() -> None:
     for number in range(10_000):
         arguments = {"name": f"made__up{number}", "arguments": {}}
         message = Message("request", "tools/call", NULL, {"name": "execute", "arguments": arguments}, {})
-        tally.count(exchange, message, 0.01, "")
+        tally.count(exchange, message, 0.01, Cause())
     assert since.told(CALLS) == {("other", "downstream", "", "success", "", "", "", "", ""): 10_000}
 
 
@@ -124,7 +125,7 @@ async def test_methods_that_mcp_does_not_have_share_one_label(edge: Edge) -> Non
     since = Since()
     for number in range(5):
         await edge.modern(f"made/up{number}")
-    assert since.told("nexus.mcp.errors") == {("other", "method_not_found"): 5}
+    assert since.told("nexus.mcp.errors") == {("other", "method_not_found", "client"): 5}
 
 
 async def test_a_client_that_leaves_is_counted_as_cancelled(edge: Edge) -> None:
@@ -136,7 +137,7 @@ async def test_a_client_that_leaves_is_counted_as_cancelled(edge: Edge) -> None:
         await edge.gateway.ended.wait()
         while not since.told("nexus.mcp.errors"):
             await anyio.sleep(0.01)
-    assert since.told("nexus.mcp.errors") == {("tools/call", "cancelled"): 1}
+    assert since.told("nexus.mcp.errors") == {("tools/call", "cancelled", "client"): 1}
     assert edge.gateway.cancelled
 
 

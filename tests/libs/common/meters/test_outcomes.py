@@ -4,8 +4,17 @@ import asyncio
 
 import pytest
 
-from libs.common.errors import Failure, InternalFault, ParseFailed, RateLimited, TooManyRequests, WorkerLost
-from libs.common.meters.outcomes import error_type, failure_type
+from libs.common.errors import (
+    CallFailed,
+    DeadlineExceeded,
+    Failure,
+    InternalFault,
+    ParseFailed,
+    RateLimited,
+    TooManyRequests,
+    WorkerLost,
+)
+from libs.common.meters.outcomes import cause, failure_type
 
 
 @pytest.mark.parametrize(
@@ -41,4 +50,23 @@ def test_a_servers_own_error_is_told_by_its_code(code: int, said: str) -> None:
     ],
 )
 def test_an_error_of_ours_is_told_by_its_name(error: BaseException, said: str) -> None:
-    assert error_type(error) == said
+    assert cause(error).type == said
+
+
+@pytest.mark.parametrize(
+    ("error", "origin"),
+    [
+        (CallFailed(Failure(-32603, "no", verbatim=True)), "server"),
+        (CallFailed(Failure(-32601, "no", verbatim=True)), "server"),
+        (DeadlineExceeded("x"), "server"),
+        (ParseFailed("x"), "client"),
+        (TooManyRequests("x"), "client"),
+        (asyncio.CancelledError(), "client"),
+        (WorkerLost("x"), "gateway"),
+        (InternalFault("x"), "gateway"),
+        (CallFailed(Failure(-1, "of a later version")), "gateway"),
+        (RuntimeError("x"), "gateway"),
+    ],
+)
+def test_an_error_is_somebodys_doing(error: BaseException, origin: str) -> None:
+    assert cause(error).origin == origin
