@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.search.glosses import glosses
 from benchmarks.search.lines import sentences
 from benchmarks.search.student import Course, Matrix, learn, targets, vocabulary
 from services.indexer.index.words import load
@@ -99,6 +100,18 @@ def test_each_sentence_is_drawn_once_in_english_and_templates_seldom(listed: Pat
     assert sum("adds them" in text for text in drawn) == 1
     assert sum("This is my package" in text for text in drawn) == 20
     assert len(drawn) == 21
+
+
+def test_synonyms_are_read_with_their_definition_and_examples_without_names() -> None:
+    lines = [
+        "  1 This software and database is being provided to you",
+        '10000001 18 n 02 dentist 0 tooth_doctor 0 000 | who mends teeth; "see a dentist" ',
+        "10000002 18 n 01 Ada 0 000 | a pioneer",
+        "10000003 00 a 01 bad(p) 0 000 | not good",
+        "",
+    ]
+    told = ["dentist, tooth doctor: who mends teeth", "see a dentist", "bad: not good"]
+    assert list(glosses(lines)) == told
 
 
 def test_a_smaller_draw_heads_a_larger_one(listed: Path) -> None:
