@@ -16,7 +16,7 @@ from services.indexer.index.meaning import Meanings
 from services.indexer.index.words import TABLE, Words, load
 from tests.services.indexer.index.catalogue import EVERY, document, found
 
-TABLE_MAX = 4_200_000
+TABLE_MAX = 4_000_000
 
 TOOLS = [
     document("meteo", "get_forecast", "Gives the weather of the next days in a place"),
