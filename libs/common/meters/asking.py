@@ -37,14 +37,15 @@ _told: Decoder[MetricsTold] = decoder(MetricsTold)
 
 
 class _Round:
-    """The answers to one question. `expected` are the processes that answered before."""
+    """The answers to one question. `expected` are those who answered before, None for a first question."""
 
-    def __init__(self, expected: Iterable[str]) -> None:
+    def __init__(self, expected: Iterable[str] | None) -> None:
         own = told()
         self.answers = {own.process: own}
         self.full = asyncio.Event()
-        self._open = set(expected) - self.answers.keys()
+        self._open = None if expected is None else set(expected) - self.answers.keys()
         self._room = BYTES_MAX
+        self._look()
 
     def hear(self, data: bytes) -> None:
         self._room -= len(data)
@@ -57,10 +58,13 @@ class _Round:
             log.warning("unreadable metrics", error=str(error))
             return
         self.answers.setdefault(answer.process, answer)
-        if self._open:
+        if self._open is not None:
             self._open.discard(answer.process)
-            if not self._open:
-                self.full.set()
+        self._look()
+
+    def _look(self) -> None:
+        if self._open is not None and not self._open:
+            self.full.set()
 
 
 class Asking:
@@ -68,7 +72,7 @@ class Asking:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._known: dict[str, int] = {}
+        self._known: dict[str, int] | None = None
         self._running: asyncio.Task[str] | None = None
 
     async def fleet(self) -> str:
@@ -101,12 +105,12 @@ class Asking:
             async with asyncio.timeout(WITHIN):
                 await asked.full.wait()
         except (BusUnavailable, TimeoutError):
-            families.MISSING.cell().add(len(self._known.keys() - asked.answers.keys()))
+            families.MISSING.cell().add(len((self._known or {}).keys() - asked.answers.keys()))
         return list(asked.answers.values())
 
     def _learn(self, asked: _Round, token: str) -> None:
         self._bus.answers.pop(token, None)
-        misses = {process: missed + 1 for process, missed in self._known.items()}
+        misses = {process: missed + 1 for process, missed in (self._known or {}).items()}
         known = {**misses, **dict.fromkeys(asked.answers, 0)}
         self._known = {process: missed for process, missed in known.items() if missed < GIVEN_UP}
 

@@ -108,6 +108,16 @@ async def test_who_does_not_answer_is_left_out_and_counted(
     assert missing.value == settled
 
 
+async def test_a_process_that_is_alone_does_not_wait_for_others_again(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Asking(bus)
+    await fleet.fleet()
+    monkeypatch.setattr(asking, "WITHIN", 60.0)
+    with anyio.fail_after(5):
+        await fleet.fleet()
+
+
 async def test_one_that_is_late_is_expected_next_time(bus: Bus, other: Bus) -> None:
     fleet, heard = Asking(bus), asyncio.Event()
 
