@@ -64,36 +64,38 @@ class Backoff:
 
 
 class Consumer:
-    """Runs until cancelled. A batch that was not taken is kept and offered again; no other is asked for."""
+    """Runs until cancelled. A batch that was not taken is kept and offered again; no other is asked for.
+
+    That holds for each of `pulls`: a sink gets as many batches at a time.
+    """
 
     def __init__(
-        self, name: str, bus: Bus, pull: Pull, sink: Sink, ensure: Ensure, bury: Bury, *, max_tries: int
+        self,
+        name: str,
+        bus: Bus,
+        pulls: Sequence[Pull],
+        sink: Sink,
+        ensure: Ensure,
+        bury: Bury,
+        *,
+        max_tries: int,
     ) -> None:
         self.name = name
         self.standing = Standing()
         self._bus = bus
-        self._pull = pull
+        self._pulls = pulls
         self._sink = sink
         self._ensure = ensure
         self._bury = bury
         self._max_tries = max_tries
-        self._backoff = Backoff()
         self._told = -REMIND
 
     async def run(self) -> None:
-        """Deliver, one batch after the other."""
-        try:
-            with watching(self.look):
-                while True:
-                    try:
-                        await self._once()
-                    except (ConsumerGone, BusUnavailable) as error:
-                        log.debug("consumer not there", sink=self.name, error=str(error))
-                        await asyncio.sleep(self._backoff.delay())
-                        with suppress(BusUnavailable):
-                            await self._ensure()
-        finally:
-            await self._pull.close()
+        """Deliver, batch after batch."""
+        with watching(self.look):
+            async with asyncio.TaskGroup() as tasks:
+                for pull in self._pulls:
+                    tasks.create_task(self._feed(pull))
 
     def look(self) -> None:
         """Set how the sink does."""
@@ -104,25 +106,38 @@ class Consumer:
         families.SINK_PENDING.cell(self.name).set(standing.pending)
         families.SINK_UP.cell(self.name).set(not standing.down)
 
-    async def _once(self) -> None:
-        batch = await self._pull.batch()
-        self.standing.pending = self._pull.pending + len(batch)
-        while not await self._offered(batch):
-            pass
-        self.standing.pending = self._pull.pending
+    async def _feed(self, pull: Pull) -> None:
+        backoff = Backoff()
+        try:
+            while True:
+                try:
+                    await self._once(pull, backoff)
+                except (ConsumerGone, BusUnavailable) as error:
+                    log.debug("consumer not there", sink=self.name, error=str(error))
+                    await asyncio.sleep(backoff.delay())
+                    with suppress(BusUnavailable):
+                        await self._ensure()
+        finally:
+            await pull.close()
 
-    async def _offered(self, batch: Sequence[Delivery]) -> bool:
-        """Whether the batch is settled; waits where it is not."""
+    async def _once(self, pull: Pull, backoff: Backoff) -> None:
+        batch = await pull.batch()
+        self.standing.pending = pull.pending + len(batch)
+        while (down := await self._offered(batch)) is not None:
+            await self._wait(down, backoff)
+        backoff.reset()
+        self.standing.pending = pull.pending
+
+    async def _offered(self, batch: Sequence[Delivery]) -> SinkDown | None:
+        """Why nothing of the batch was taken; None once it is settled."""
         try:
             accepted, poison = await self._deliver(batch)
         except SinkDown as down:
-            await self._wait(down)
-            return False
+            return down
         if not accepted and not poison:
-            await self._wait(SinkDown("nothing of the batch was taken"))
-            return False
+            return SinkDown("nothing of the batch was taken")
         await self._settle(batch, frozenset(accepted), poison)
-        return True
+        return None
 
     async def _deliver(self, batch: Sequence[Delivery]) -> tuple[Collection[int], Mapping[int, str]]:
         try:
@@ -139,8 +154,8 @@ class Consumer:
             log.exception("fault in a sink", sink=self.name)
             raise SinkDown(f"a fault of our own: {type(error).__name__}") from error
 
-    async def _wait(self, down: SinkDown) -> None:
-        delay = self._backoff.delay(down.retry_after)
+    async def _wait(self, down: SinkDown, backoff: Backoff) -> None:
+        delay = backoff.delay(down.retry_after)
         self.standing.failures += 1
         self.standing.down = down.message
         if time.monotonic() - self._told >= REMIND:
@@ -156,7 +171,6 @@ class Consumer:
         if self.standing.down:
             log.info("sink takes events again", sink=self.name, pending=self.standing.pending)
         self.standing.down, self._told = "", -REMIND
-        self._backoff.reset()
         for index, each in enumerate(batch):
             if index in accepted:
                 self.standing.delivered += 1

@@ -26,7 +26,7 @@ from libs.common.lease import Lease, Owner
 from libs.common.service import Context, snapshots
 from services.auditor.consumer import Consumer
 from services.auditor.ledger import Ledger
-from services.auditor.sinks.kinds import make_sink
+from services.auditor.sinks.kinds import lanes, make_sink
 from services.auditor.stream import Limits, Streams, durable, watch
 
 log = structlog.get_logger("auditor")
@@ -84,9 +84,9 @@ async def _consumer(stack: AsyncExitStack, name: str, config: Config, bus: Bus, 
     table = config.audit.sinks[name]
     sink = make_sink(table)
     stack.push_async_callback(sink.close)
-    pull = Pull(bus, subjects.AUDIT_STREAM, durable(name))
+    pulls = [Pull(bus, subjects.AUDIT_STREAM, durable(name)) for _ in range(lanes(table))]
     ensure, bury = partial(streams.feed, name, table.classes), partial(streams.bury, name)
-    return Consumer(name, bus, pull, sink, ensure, bury, max_tries=table.max_tries)
+    return Consumer(name, bus, pulls, sink, ensure, bury, max_tries=table.max_tries)
 
 
 async def _make(bus: Bus, streams: Streams, config: Config) -> None:

@@ -32,8 +32,9 @@ class Sink(Protocol):
     async def deliver(self, batch: Sequence[Delivery]) -> Collection[int]:
         """The indices that are safe at the receiver; the others come again.
 
-        At most 500 events and 1 MiB, in the order of the stream except for those that come again, never two
-        batches at a time. Must end by itself, within `DELIVER_WITHIN` seconds of the consumer. Raises
+        At most 500 events and 1 MiB, in the order of the stream except for those that come again; one batch
+        at a time, unless `kinds.lanes` says more. Must end by itself, within `DELIVER_WITHIN` seconds of the
+        consumer. Raises
         `SinkDown` or `Rejected`; anything else is taken for `SinkDown`.
         """
         ...

@@ -100,10 +100,9 @@ class Splunk:
     async def deliver(self, batch: Sequence[Delivery]) -> Collection[int]:
         """What is acknowledged. Raises `SinkDown` if nothing is, `Rejected` for events refused alone."""
         progress = Progress(self._channel)
-        bodies = self._bodies(batch, progress)
         down = SinkDown(f"nothing was acknowledged within {self._table.ack_timeout:g} s")
         try:
-            await self._offer(bodies, progress)
+            await self._offer(batch, progress)
         except SinkDown as error:
             down = error
         await self._await_acks(progress)
@@ -117,21 +116,13 @@ class Splunk:
         """Let go of connections."""
         await self._post.close()
 
-    def _bodies(self, batch: Sequence[Delivery], progress: Progress) -> dict[int, bytes]:
-        bodies = {}
-        for index, each in enumerate(batch):
-            try:
-                bodies[index] = envelope(self._labels, View(each.data), each.data)
-            except Unreadable as error:
-                progress.poison[index] = str(error)
-        return bodies
-
-    async def _offer(self, bodies: Mapping[int, bytes], progress: Progress) -> None:
+    async def _offer(self, batch: Sequence[Delivery], progress: Progress) -> None:
         """Send all; where an event is refused, send what is around it. Stops where that takes too long."""
-        parts = [sorted(bodies)] if bodies else []
+        parts = [list(range(len(batch)))]
         while parts and time.monotonic() < progress.since + OFFER_WITHIN:
-            part = parts.pop()
-            body = b"".join(bodies[index] for index in part)
+            part, body = self._body(batch, parts.pop(), progress)
+            if not part:
+                continue
             answer = await self._post.send(f"{self._url}/event", body, self._channelled(progress))
             said = self._understood(answer)
             if said is not None and said.code == SUCCESS:
@@ -140,6 +131,19 @@ class Splunk:
                 progress.poison[part[0]] = f"HTTP {answer.status}: {said.text[:200] if said else 'too large'}"
             else:
                 parts += reversed(_around(part, said.invalid if said else None))
+
+    def _body(
+        self, batch: Sequence[Delivery], part: list[int], progress: Progress
+    ) -> tuple[list[int], bytes]:
+        """The events of a part that can be read, and what is sent of them."""
+        envelopes = {}
+        for index in part:
+            try:
+                data = batch[index].data
+                envelopes[index] = envelope(self._labels, View(data), data)
+            except Unreadable as error:
+                progress.poison[index] = str(error)
+        return list(envelopes), b"".join(envelopes.values())
 
     def _take(self, part: list[int], said: Said, progress: Progress) -> None:
         if not self._table.acknowledge:

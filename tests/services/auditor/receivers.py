@@ -54,13 +54,13 @@ class Receiver:
 
 @asynccontextmanager
 async def feeding(
-    bus: Bus, streams: Streams, sink: Sink, *, name: str = "siem", max_tries: int = 5
+    bus: Bus, streams: Streams, sink: Sink, *, name: str = "siem", max_tries: int = 5, lanes: int = 1
 ) -> AsyncIterator[Consumer]:
     """The sink, fed from the stream."""
     await streams.feed(name)
-    pull = Pull(bus, subjects.AUDIT_STREAM, durable(name))
+    pulls = [Pull(bus, subjects.AUDIT_STREAM, durable(name)) for _ in range(lanes)]
     consumer = Consumer(
-        name, bus, pull, sink, partial(streams.feed, name), partial(streams.bury, name), max_tries=max_tries
+        name, bus, pulls, sink, partial(streams.feed, name), partial(streams.bury, name), max_tries=max_tries
     )
     task = asyncio.create_task(consumer.run())
     try:

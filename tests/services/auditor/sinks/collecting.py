@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from tests.services.auditor.formats.parsers import Frames, Syslog, read_syslog
 
-RECEIVE = 8 * 1024
+RECEIVE = 64 * 1024
 """Bytes of a receive buffer: small, so that a receiver that does not read is noticed at once."""
 
 

@@ -129,7 +129,7 @@ async def indexing(tls: ssl.SSLContext | None = None) -> AsyncIterator[Collector
     app = web.Application(client_max_size=2**24)
     app.router.add_post("/services/collector/event", collector.event)
     app.router.add_post("/services/collector/ack", collector.ack)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()

@@ -95,7 +95,7 @@ async def over_http() -> AsyncIterator[Collector]:
     collector = Collector()
     app = web.Application(client_max_size=2**24)
     app.router.add_post("/v1/logs", collector.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
