@@ -100,3 +100,31 @@ async def test_messages_arrive_again_after_a_reconnection(bus: Bus, other: Bus) 
         await other.settled()
         await bus.publish(SUBJECT, b"again")
         await seen.wait()
+
+
+async def test_a_raw_handler_gets_headers_as_they_came_and_a_fault_in_it_ends_nothing(
+    bus: Bus, other: Bus
+) -> None:
+    seen: list[tuple[str, bytes, bytes]] = []
+
+    def handler(subject: str, reply: str, data: bytes, headers: bytes) -> None:
+        if data == b"bad":
+            raise ValueError("a fault")
+        seen.append((subject, data, headers))
+
+    sub = await other.receive("audit.v1.x", handler)
+    await other.settled()
+    await bus.nats.publish("audit.v1.x", b"one", headers={"A": "1"})
+    await bus.nats.publish("audit.v1.x", b"bad", headers={"A": "2"})
+    await bus.publish("audit.v1.x", b"two")
+    await bus.settled()
+    await other.settled()
+    assert seen == [
+        ("audit.v1.x", b"one", b"NATS/1.0\r\nA: 1\r\n\r\n"),
+        ("audit.v1.x", b"two", b""),
+    ]
+    await other.drop(sub)
+    await bus.publish("audit.v1.x", b"three")
+    await bus.settled()
+    await other.settled()
+    assert len(seen) == 2

@@ -126,3 +126,12 @@ async def test_a_cancellation_that_comes_with_the_answer_is_not_lost(bus: Bus) -
         if putting.cancel():
             await asyncio.wait([putting])
             assert putting.cancelled()
+
+
+async def test_one_value_is_read_without_a_snapshot(bus: Bus) -> None:
+    bucket = Bucket(bus, subjects.LEDGER, owner=True)
+    assert await bucket.get("place") is None
+    await bucket.put("place", b"here")
+    assert await bucket.get("place") == b"here"
+    await bucket.delete("place")
+    assert await bucket.get("place") is None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -117,3 +118,45 @@ async def test_an_owner_survives_a_broker_that_restarts_without_memory(broker: B
         done, _ = await asyncio.wait({holding}, timeout=LEASE_TTL + 1)
         assert not done
         holding.cancel()
+
+
+async def test_work_is_done_by_one_at_a_time_and_taken_over_by_the_next(bus: Bus, other: Bus) -> None:
+    at_work: list[str] = []
+    changed = asyncio.Event()
+
+    def work(name: str) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def run() -> None:
+            at_work.append(name)
+            changed.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                at_work.remove(name)
+
+        return run
+
+    async def until(condition: Callable[[], bool]) -> None:
+        with anyio.fail_after(10):
+            while not condition():
+                changed.clear()
+                await changed.wait()
+
+    async with lease(bus, "w1") as one, lease(other, "w2") as two:
+        first = asyncio.create_task(one.while_owned(work("w1")))
+        await until(lambda: at_work == ["w1"])
+        second = asyncio.create_task(two.while_owned(work("w2")))
+        first.cancel()
+        await asyncio.wait({first})
+        await until(lambda: at_work == ["w2"])
+        second.cancel()
+        await asyncio.wait({second})
+    assert at_work == []
+
+
+async def test_a_fault_in_the_work_ends_the_holding_with_it(bus: Bus) -> None:
+    async def work() -> None:
+        raise ValueError("a fault")
+
+    async with lease(bus, "w1") as one:
+        with pytest.raises(ValueError, match="a fault"), anyio.fail_after(10):
+            await one.while_owned(work)
