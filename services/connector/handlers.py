@@ -30,6 +30,8 @@ from services.connector.session import EventSink, Params
 from services.connector.timed import Timed
 
 LISTEN = "subscriptions/listen"
+IN_FLIGHT = "server/in-flight"
+"""What the limit on calls at the same time is called."""
 
 
 class Calls:
@@ -40,7 +42,7 @@ class Calls:
         self._pool = pool
         self._parking = Parking(pool.worker)
         self._most = most
-        self._crowd = Crowd()
+        self._crowd = Crowd(IN_FLIGHT)
 
     async def handle(self, call: Order, job: rpc.Job) -> Raw:
         """The raw result of one call; arguments that miss the tool's schema are answered here."""
@@ -102,7 +104,7 @@ class Calls:
 def _full(most: int) -> RateLimited:
     return RateLimited(
         f"{most} calls of this server are under way, and no more may be; try again when one has ended",
-        scope="server/in-flight",
+        scope=IN_FLIGHT,
         limit=most,
         retry_after_ms=PAUSE,
     )

@@ -20,7 +20,7 @@ class Crowded:
     def __init__(self, gateway: Gateway, most: int) -> None:
         self._gateway = gateway
         self._most = most
-        self._crowd = Crowd()
+        self._crowd = Crowd("user/in-flight")
 
     async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
         if isinstance(message, HoldCall) or (isinstance(message, CallServer) and message.method == LISTEN):
@@ -40,7 +40,7 @@ class Crowded:
     def _full(self) -> TooManyRequests:
         return TooManyRequests(
             f"{self._most} of your requests are under way, and no more may be; wait until one has ended",
-            scope="user/in-flight",
+            scope=self._crowd.scope,
             limit=self._most,
             retry_after_ms=PAUSE,
         )
