@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -15,7 +16,7 @@ from libs.common.seal import Keyring
 from services.edge.aggregate import Aggregate
 from services.edge.auth.resource import Resources, metadata_routes
 from services.edge.beside import Beside
-from services.edge.browsers import Browsers, Cors
+from services.edge.browsers import Browsers, Cors, Forged
 from services.edge.conversation import Conversation
 from services.edge.definitions import Definitions
 from services.edge.endpoint import Endpoint, Scope
@@ -54,11 +55,12 @@ class Application(FastAPI):
     cors: Cors | None = None
     csrf: str | None = None
     quiet: frozenset[str | None] = frozenset()
+    forged: Forged | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
         app: ASGIApp = ExceptionMiddleware(self.router, self.exception_handlers)
         if self.cors is not None or self.csrf is not None:
-            app = Browsers(app, self.cors, self.csrf)
+            app = Browsers(app, self.cors, self.csrf, *filter(None, (self.forged,)))
         paths: dict[object, str] = {
             each.endpoint: each.path for each in self.router.routes if isinstance(each, Route)
         }
@@ -92,6 +94,7 @@ def create_app(
     app, who = _bare(settings), identify or Anonymous()
     book = scribe or Scribe(NO_TRAIL, settings.policy, Definitions(catalog))
     app.cors, app.csrf = settings.cors, settings.csrf
+    app.forged = partial(book.forged, settings.proxies)
     sessions = Sessions(keys, catalog, settings.session_ttl)
     schemas, tickets, parked = Mirrored(), Tickets(keys), Parked(keys)
     vigil = Vigil(gateway, parked)

@@ -74,7 +74,7 @@ class Audited:
         return await self._gateway.post_elsewhere(replica, posted)
 
     async def _call(self, message: ToolCall, on_event: OnEvent | None, who: Visitor) -> Raw:
-        who.call = who.call or secrets.token_hex(16)
+        who.call = _named(who.call)
         who.told, who.sent = True, False
         started, evidence = time.perf_counter(), self._evidence
         begun = evidence.requested(message, who, who.call)
@@ -125,6 +125,12 @@ class Audited:
         except AuditUnavailable as error:
             log.warning("the end of a call is not recorded", call=event.call, reason=error.message)
             return None
+
+
+def _named(before: str) -> str:
+    """The name of a call; `before` is that of the round before, if it was held: each round ends by itself."""
+    call, _, number = before.partition(".")
+    return f"{call}.{int(number or 1) + 1}" if call else secrets.token_hex(16)
 
 
 def _withheld(completed: Event) -> CallFailed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.middleware.cors import CORSMiddleware
@@ -11,6 +11,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.edge.auth.resource import WELL_KNOWN
+
+Forged = Callable[[Scope], None]
+"""Told of a request without the header."""
+
+
+def _ignored(scope: Scope) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,9 @@ class Cors:
 class Browsers:
     """The application behind CORS and the CSRF header. Metadata that everybody may read is beside both."""
 
-    def __init__(self, app: ASGIApp, cors: Cors | None, csrf: str | None) -> None:
+    def __init__(self, app: ASGIApp, cors: Cors | None, csrf: str | None, forged: Forged = _ignored) -> None:
         self._open = app
-        guarded = app if csrf is None else Csrf(app, csrf)
+        guarded = app if csrf is None else Csrf(app, csrf, forged)
         self._app = guarded if cors is None else _cors(guarded, cors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,13 +55,16 @@ class Browsers:
 class Csrf:
     """403 for requests without the header, whatever its value; a preflight cannot have it."""
 
-    def __init__(self, app: ASGIApp, header: str) -> None:
+    def __init__(self, app: ASGIApp, header: str, forged: Forged = _ignored) -> None:
         self._app = app
+        self._forged = forged
         self._name = header.lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = scope["type"] == "http" and scope["method"] != "OPTIONS"
         missing = checked and all(name != self._name for name, _ in scope["headers"])
+        if missing:
+            self._forged(scope)
         await (Response(status_code=403) if missing else self._app)(scope, receive, send)
 
 

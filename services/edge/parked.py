@@ -32,7 +32,7 @@ class Place(Struct, frozen=True):
     worker: str
     state: Raw
     call: str = ""
-    """The name under which the audit has it."""
+    """The name under which the audit has its last round."""
 
 
 _place: Decoder[Place] = decoder(Place)

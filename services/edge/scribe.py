@@ -6,17 +6,20 @@ from typing import Any
 
 import structlog
 from msgspec.structs import replace
+from starlette.types import Scope
 
 from libs.common.audit.events import Code, Event
 from libs.common.audit.trail import Trail
-from libs.common.errors import AuditUnavailable
+from libs.common.errors import AuditUnavailable, NexusError
 from libs.common.networks import network
 from libs.common.policy import Policy
 from services.edge import inquiries, verdicts
+from services.edge.address import Proxies
 from services.edge.auth.refusal import AuthRefused
 from services.edge.definitions import Definitions
 from services.edge.evidence import CALL
 from services.edge.flood import Flood
+from services.edge.headers import read_headers
 from services.edge.verdicts import Ruling
 from services.edge.visitor import Visitor
 
@@ -59,6 +62,20 @@ class Scribe:
         facts = {"error": refused.error}
         event = _event(visitor, "auth.refused", status=refused.status, message=told, facts=facts)
         self._refusals.take(network(visitor.address), event)
+
+    def forged(self, proxies: Proxies, scope: Scope) -> None:
+        """A request without the header that pages of others cannot send."""
+        try:
+            headers = read_headers(scope["headers"])
+        except NexusError:
+            headers = {}
+        peer = scope.get("client")
+        address = proxies.client(peer[0] if peer else "", headers)
+        path = inquiries.shown(scope["path"])
+        visitor = Visitor(self, scope["method"], path, address=address, headers=headers)
+        self.know(visitor)
+        visitor.failure = verdicts.FORGED
+        visitor.leave()
 
     def leave(self, visitor: Visitor) -> None:
         """The end of a request, or of one of the messages in it."""

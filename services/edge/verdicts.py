@@ -47,7 +47,10 @@ _REASONS = {
     ResultInvalid.code: "the result could not be read",
 }
 """Sentences of our own: the text of an error may be a server's, and hold anything."""
+FORGED = Failure(0, "", "no", 403)
+"""A request that was refused before anything of it was read."""
 _GUARDS = {
+    (FORGED.code, FORGED.http): "server.csrf.header_name",
     (HostRefused.code, HostRefused.http): "server.allowed_hosts",
     (OriginRefused.code, OriginRefused.http): "server.allowed_origins",
 }

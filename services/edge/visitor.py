@@ -82,7 +82,7 @@ class Visitor:
     message: Message | None = None
     facts: dict[str, Any] | None = None
     call: str = ""
-    """The call that is made, or gone on with if it was held."""
+    """The call that is made; before that, the one that it goes on with."""
     sent: bool = False
     """Whether a call is under way, so that nobody can prove that it was not executed."""
     failure: Failure | None = None

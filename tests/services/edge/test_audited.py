@@ -173,13 +173,14 @@ async def test_each_message_of_a_batch_has_its_own(edge: Edge, book: Written) ->
     assert {each["http_response"]["code"] for each in ends} == {200}
 
 
-async def test_both_rounds_of_a_held_call_have_one_name(edge: Edge, book: Written) -> None:
+async def test_rounds_of_a_held_call_are_numbered_under_one_name(edge: Edge, book: Written) -> None:
     asked = (await edge.modern("tools/call", "/mcp/demo", name="parks", arguments={})).json()["result"]
     await edge.modern(
         "tools/call", "/mcp/demo", name="parks", requestState=asked["requestState"], inputResponses={"q1": {}}
     )
     names = Counter(each["metadata"]["correlation_uid"] for each in book.events())
-    assert list(names.values()) == [4]
+    (first, second), counts = zip(*names.items(), strict=True)
+    assert (second, counts) == (f"{first}.2", (2, 2))
 
 
 async def test_a_call_says_who_called_what_and_how(edge: Edge, book: Written) -> None:
@@ -429,3 +430,11 @@ async def test_credentials_are_told_of_beside_mcp_too_but_not_their_absence(
         await edge.http.get("/ready", headers={"authorization": f"Bearer {key}"})
     assert [code(each) for each in book.events()] == ["auth.refused", "auth.accepted"]
     assert {each["http_request"]["url"]["path"] for each in book.events()} == {"/ready"}
+
+
+async def test_a_request_without_the_header_against_forgery_is_told_of(book: Written) -> None:
+    async with running(trail=book.trail, csrf="X-Nexus") as edge:
+        assert (await edge.modern("tools/list")).status_code == 403
+    (event,) = book.events()
+    assert (code(event), event["http_response"]["code"]) == ("mcp.request", 403)
+    assert (event["status_code"], event["policy"]["uid"]) == ("denied", "server.csrf.header_name")
