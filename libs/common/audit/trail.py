@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from libs.common.audit.chain import Chain, Head
+from libs.common.audit.chain import Chain, Head, Minted, Sealed
 from libs.common.audit.commit import Commit
 from libs.common.audit.events import Event, target_of
 from libs.common.audit.fingerprint import Fingerprints
@@ -92,6 +92,8 @@ class Trail:
         self._held = Held()
         self._commit = Commit()
         self._shipper = Shipper(bus, self._sources)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting: list[tuple[Event, Minted]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._missing: tuple[int, int] | None = None
         self._lost = 0
@@ -101,6 +103,7 @@ class Trail:
         self._reopen()
 
     async def __aenter__(self) -> Trail:
+        self._loop = asyncio.get_running_loop()
         self._tasks = [
             asyncio.create_task(self._shipper.run(), name="audit-shipper"),
             asyncio.create_task(self._adopt(), name="audit-adopt"),
@@ -108,6 +111,8 @@ class Trail:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._write()
+        self._loop = None
         if not await self._shipper.flushed(FLUSH_WITHIN):
             log.warning("audit events stay on this machine until the next start", bytes=self.stats.backlog)
         for task in self._tasks:
@@ -121,11 +126,20 @@ class Trail:
         self._spool, self._closed = None, True
 
     def record(self, event: Event) -> Ticket:
-        """Write `event` down. Raises `AuditUnavailable`, only if strict, when nothing can take it."""
-        ticket = self._record(event)
-        if self._missing is not None and ticket is not NO_TICKET:
+        """Take `event` down. Raises `AuditUnavailable`, only if strict, when nothing can take it.
+
+        Unless strict, those of one turn of the event loop are written together at its end: before anything
+        is sent that is sent afterwards.
+        """
+        if self.strict or self._loop is None:
+            ticket = self._put(self._chain.seal(event), event)
             self._tell_gap()
-        return ticket
+            return ticket
+        minted = self._chain.mint()
+        self._waiting.append((event, minted))
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._write)
+        return Ticket(minted.uid)
 
     async def durable(self, ticket: Ticket) -> None:
         """Strict: return when the event is on a disk, here or in the stream; else at once.
@@ -147,6 +161,7 @@ class Trail:
 
     @property
     def stats(self) -> Stats:
+        self._write()
         sources = self._sources()
         oldest = next((born for each in sources if (born := each.oldest())), 0.0)
         return Stats(
@@ -157,8 +172,29 @@ class Trail:
             lost=self._lost,
         )
 
-    def _record(self, event: Event) -> Ticket:
-        sealed = self._chain.seal(event)
+    def _write(self) -> None:
+        """Write what has come in this turn of the loop: together, or where that fails one by one."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        sealed = [(self._chain.seal(event, minted), event) for event, minted in waiting]
+        spool = self._spool or self._reopen()
+        if spool is not None and not self._held.backlog:
+            lines = (line_of(target_of(event), each.uid, each.line) for each, event in sealed)
+            try:
+                spool.append(b"".join(lines))
+            except SpoolFull as error:
+                log.debug("audit events are written one by one", why=str(error))
+            else:
+                self._shipper.wake()
+                self._tell_gap()
+                return
+        for each, event in sealed:
+            self._put(each, event)
+        self._tell_gap()
+
+    def _put(self, sealed: Sealed, event: Event) -> Ticket:
+        """One event to the disk, else into memory for the stream. Raises `AuditUnavailable` if strict."""
         data = line_of(target_of(event), sealed.uid, sealed.line)
         spool = self._spool or self._reopen()
         why = "earlier ones wait in memory" if spool is not None else f"{self._root} cannot be written"
@@ -173,15 +209,15 @@ class Trail:
             else:
                 self._shipper.wake()
                 return Ticket(sealed.uid, spool, position)
-        return self._hold(sealed.uid, sealed.seq, data, why)
+        return self._hold(sealed, data, why)
 
-    def _hold(self, uid: str, seq: int, data: bytes, why: str) -> Ticket:
+    def _hold(self, sealed: Sealed, data: bytes, why: str) -> Ticket:
         """Keep an event in memory for the stream, if there is one."""
         if self._bus.connected and self._held.room:
             stored = self._held.append(data)
             self._shipper.wake(urgent=True)
-            return Ticket(uid, stored=stored)
-        self._missing = (self._missing[0] if self._missing else seq, seq)
+            return Ticket(sealed.uid, stored=stored)
+        self._missing = (self._missing[0] if self._missing else sealed.seq, sealed.seq)
         self._say("audit events are lost" if not self.strict else "calls are refused", why)
         if self.strict:
             raise AuditUnavailable(UNRECORDED)
@@ -189,12 +225,14 @@ class Trail:
         return NO_TICKET
 
     def _tell_gap(self) -> None:
-        """Say in the trail itself what it has not got."""
-        first, last = self._missing or (0, 0)
+        """Say in the trail itself what it has not got, as soon as it takes events again."""
+        if self._missing is None or self._missing[1] == self._chain.seq:
+            return
+        first, last = self._missing
         facts = {"first": first, "last": last, "refused": self.strict}
+        gap = Event(code="audit.gap", message="events could not be written down", facts=facts)
         with suppress(AuditUnavailable):
-            gap = Event(code="audit.gap", message="events could not be written down", facts=facts)
-            if self._record(gap) is not NO_TICKET:
+            if self._put(self._chain.seal(gap), gap) is not NO_TICKET:
                 self._missing = None
 
     async def _stored(self, ticket: Ticket) -> None:
