@@ -123,10 +123,11 @@ class Consumer:
     async def _once(self, pull: Pull, backoff: Backoff) -> None:
         batch = await pull.batch()
         self.standing.pending = pull.pending + len(batch)
-        while (down := await self._offered(batch)) is not None:
-            await self._wait(down, backoff)
+        async with pull.holding(batch):
+            while (down := await self._offered(batch)) is not None:
+                await self._wait(down, backoff)
+            self.standing.pending = pull.pending
         backoff.reset()
-        self.standing.pending = pull.pending
 
     async def _offered(self, batch: Sequence[Delivery]) -> SinkDown | None:
         """Why nothing of the batch was taken; None once it is settled."""

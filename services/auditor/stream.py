@@ -20,7 +20,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from libs.common import subjects
 from libs.common.audit.pull import Delivery
-from libs.common.audit.readers import ACK_WAIT, asked, follow, taken
+from libs.common.audit.readers import asked, follow, taken
 from libs.common.bus import Bus
 from libs.common.cancel import cancellable
 from libs.common.errors import BusUnavailable
@@ -28,6 +28,11 @@ from libs.common.meters import families
 
 log = structlog.get_logger("stream")
 
+ACK_WAIT = 20.0
+"""Seconds until an event that a sink was given goes to another auditor: the first one died with it.
+
+One that lives says every few seconds that it still has it.
+"""
 MAX_PENDING = 4000
 """Events that may be with the sinks of one name at the same time, over all auditors: eight batches."""
 DUPLICATES = 300.0

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import structlog
@@ -30,6 +31,9 @@ OVERDUE = 2.0
 QUIET = 0.02
 """Seconds without another message that end a batch which is not full."""
 RETRY = 0.25
+KEEP_EVERY = 6.0
+"""Seconds between two words that a batch is still worked on."""
+KEPT, RETURNED = b"+WPI", b"-NAK"
 _STATUS = b"NATS/1.0 "
 _UID = b"\r\nNats-Msg-Id:"
 
@@ -71,6 +75,7 @@ class Pull:
         self._size = size
         self._sub: Subscription | None = None
         self._waiting: list[Delivery] = []
+        self._held: Sequence[Delivery] = ()
         self._arrived = asyncio.Event()
         self._number = 0
         self._credit = 0
@@ -85,10 +90,39 @@ class Pull:
             self._sub = await self._bus.receive(f"{self._inbox}.*", self._on_message)
 
     async def close(self) -> None:
-        """Stop listening; what has not been acknowledged goes to the next one who asks."""
+        """Stop listening, and give back what nobody took."""
         if self._sub is not None:
             await self._bus.drop(self._sub)
             self._sub = None
+        # Only now: while anybody listened, they would come back here.
+        await self._say((*self._held, *self._waiting), RETURNED)
+        self._held, self._waiting = (), []
+
+    @asynccontextmanager
+    async def holding(self, batch: Sequence[Delivery]) -> AsyncIterator[None]:
+        """Keep a batch ours for as long as this is entered; `close` gives it back if it was left by an error.
+
+        Without it the broker gives it to somebody else when the consumer's time to acknowledge is over.
+        """
+        self._held = batch
+        keeper = asyncio.create_task(self._keep())
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.wait({keeper})
+        self._held = ()
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY)
+            await self._say((*self._held, *self._waiting), KEPT)
+
+    async def _say(self, batch: Sequence[Delivery], word: bytes) -> None:
+        # Unheard, it only means that events come once more, or later.
+        with suppress(BusUnavailable):
+            for each in batch:
+                await self._bus.publish(each.reply, word)
 
     async def batch(self, timeout: float | None = None) -> list[Delivery]:
         """What came next: at least one event, or nothing after `timeout` seconds. Raises `ConsumerGone`."""

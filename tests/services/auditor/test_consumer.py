@@ -8,9 +8,10 @@ import anyio
 import pytest
 
 from libs.common import meters, subjects
+from libs.common.audit import pull
 from libs.common.bus import Bus
 from libs.common.meters import families
-from services.auditor import consumer
+from services.auditor import consumer, stream
 from services.auditor.sinks import Delivery, Rejected, SinkDown
 from services.auditor.stream import Streams, durable
 from tests.broker import Broker
@@ -184,3 +185,51 @@ async def test_an_event_larger_than_a_batch_comes_alone(auditor: Bus, streams: S
         await sink.until(lambda: len(sink.taken) == 3)
     assert sink.uids == ["small", "large", "last"]
     assert sink.taken[1].data == large
+
+
+async def test_what_a_stopped_auditor_had_in_hand_goes_to_the_next_one_at_once(
+    auditor: Bus, streams: Streams
+) -> None:
+    await record(auditor, "a", "b")
+    stuck = Receiver(down)
+    async with feeding(auditor, streams, stuck):
+        await stuck.until(lambda: len(stuck.offers) > 1)
+    sink = Receiver()
+    async with feeding(auditor, streams, sink):
+        await sink.until(lambda: len(sink.taken) == 2, timeout=3)
+    assert sorted(sink.uids) == ["a", "b"]
+    assert await pending(auditor) == 0
+
+
+def down(batch: Sequence[Delivery]) -> Collection[int]:
+    raise SinkDown("the other side is closed")
+
+
+async def test_what_an_auditor_still_works_on_goes_to_no_other_one(
+    auditor: Bus, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ACK_WAIT", 0.6)
+    monkeypatch.setattr(pull, "KEEP_EVERY", 0.1)
+    await record(auditor, "a", "b")
+    stuck, other = Receiver(down), pull.Pull(auditor, subjects.AUDIT_STREAM, durable("siem"))
+    async with feeding(auditor, streams, stuck):
+        await stuck.until(lambda: bool(stuck.offers))
+        assert await other.batch(1.5) == []
+    await other.close()
+
+
+async def test_what_an_auditor_died_with_goes_to_another_one(
+    auditor: Bus, streams: Streams, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ACK_WAIT", 0.5)
+    await record(auditor, "a", "b")
+    await streams.feed("siem")
+    killed = Bus(broker.url, "auditor")
+    await killed.connect()
+    taken = await pull.Pull(killed, subjects.AUDIT_STREAM, durable("siem")).batch(5)
+    assert [each.uid for each in taken] == ["a", "b"]
+    await killed.close()
+    sink = Receiver()
+    async with feeding(auditor, streams, sink):
+        await sink.until(lambda: len(sink.taken) == 2, timeout=5)
+    assert [each.tries for each in sink.taken] == [2, 2]
