@@ -44,11 +44,19 @@ class Names:
         return list(dict.fromkeys(found))
 
     def slipped(self, text: str) -> dict[int, float]:
-        """Documents that `text`, one word made like a name, comes very close to; how close."""
-        whole = text.strip().strip("`'\"")
+        """Documents that `text`, one word made like a name, comes very close to; how close.
+
+        Who writes a server means it: the same tool of another one counts only if no whole name is close.
+        """
+        whole = text[:TEXT_MAX].strip().strip("`'\"")
         if "_" not in whole or len(whole.split()) != 1:
             return {}
-        return {doc: closeness for doc, closeness in self.near(whole).items() if closeness >= SLIPPED_MIN}
+        near = dict(_similar(whole.casefold(), self._exposed))
+        exposed = {doc: closeness for key, closeness in near.items() for doc in self._exposed[key]}
+        for found in (exposed, self.near(whole)):
+            if close := {doc: closeness for doc, closeness in found.items() if closeness >= SLIPPED_MIN}:
+                return close
+        return {}
 
     def near(self, text: str) -> dict[int, float]:
         """How close (0.6 to 1) each document's name comes to `text`; the others are left out."""

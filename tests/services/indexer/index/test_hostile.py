@@ -60,6 +60,12 @@ def test_very_long_queries_are_answered_from_their_head() -> None:
     assert found(index(), f"{distinct} adder") == []
 
 
+def test_a_name_without_end_is_compared_by_its_head() -> None:
+    start = process_time()
+    assert found(index(), "math_service__add_" + "x_" * 2_500_000)[0] == "adder"
+    assert process_time() - start < 1
+
+
 def test_random_bytes_as_tools_and_queries_harm_nothing() -> None:
     chance = random.Random(1)
     made = index()

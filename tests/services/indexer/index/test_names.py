@@ -83,3 +83,11 @@ def test_a_hidden_tool_is_not_found_by_its_misspelt_name() -> None:
     made = index([document("git", "create_issue", "Opens an issue")])
     assert made.search("git__create_isue", limit=5)[0].tool == "create_issue"
     assert made.search("git__create_isue", limit=5, visible=lambda server, tool: False) == []
+
+
+def test_a_slip_in_the_server_does_not_lead_to_the_same_tool_of_others() -> None:
+    made = index(
+        [document(server, "get") for server in ("apple", "weather", "tickets", "zebra", "music", "mail")]
+    )
+    assert made.search("weatther__get", limit=1)[0].name == "weather__get"
+    assert made.search("get__weather", limit=1)[0].name == "weather__get"
