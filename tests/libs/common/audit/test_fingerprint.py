@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hmac
+import os
 import re
 
 import pytest
@@ -39,3 +41,10 @@ def test_only_fields_that_a_rule_allows_show_their_value() -> None:
 def test_what_is_no_object_has_no_names(raw: bytes) -> None:
     found = PRINTS.payload(raw, ("a",))
     assert (found.size, found.keys, found.fields) == (len(raw), (), ())
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 100_000])
+def test_a_fingerprint_is_the_beginning_of_an_hmac(size: int) -> None:
+    data = os.urandom(size)
+    whole = hmac.digest(derived(b"k" * 32, "fingerprint"), data, "sha256").hex()
+    assert PRINTS.of(data) == whole[:16]
