@@ -33,6 +33,8 @@ log = structlog.get_logger("kv")
 
 T = TypeVar("T")
 RETRY = 0.25
+LOOK = 1.0
+"""Seconds between two looks whether a watch still tells everything."""
 LEASE_TTL = 4.0
 """Seconds that a worker's record and a lease outlive their last refresh."""
 
@@ -129,6 +131,12 @@ class Bucket:
         with _translated(f"delete {key}"), suppress(KeyWrongLastSequenceError):
             await cancellable(kv.delete(key, last=revision or None))
 
+    async def last(self) -> int:
+        """The number of the last change there ever was."""
+        with _translated("tell its last change"):
+            info = await cancellable(self._bus.jetstream().stream_info(f"KV_{self.spec.name}"))
+        return info.state.last_seq
+
     def _forget(self) -> None:
         self._kv = None
 
@@ -183,6 +191,8 @@ class Snapshot(Generic[T]):
         self._bucket = bucket
         self._decoder = values
         self._watcher: KeyValue.KeyWatcher | None = None
+        self._seen = 0
+        """The last change that was seen, or was over before it could be."""
         self._stopping: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[str, T | None], None]] = []
         bucket._bus.on_reconnect(self._on_reconnect)  # noqa: SLF001 - two halves of one module
@@ -193,6 +203,14 @@ class Snapshot(Generic[T]):
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        minding = asyncio.create_task(self._mind(), name=f"mind-{self._bucket.spec.name}")
+        try:
+            await self._follow()
+        finally:
+            minding.cancel()
+            await asyncio.wait({minding})
+
+    async def _follow(self) -> None:
         while True:
             try:
                 await self._watch()
@@ -203,6 +221,7 @@ class Snapshot(Generic[T]):
     async def _watch(self) -> None:
         """Follow the bucket until the connection was renewed."""
         kv = await self._bucket.open()
+        self._seen = await self._bucket.last()
         watcher = await cancellable(kv.watchall())
         self._watcher = watcher
         seen: set[str] = set()
@@ -216,8 +235,23 @@ class Snapshot(Generic[T]):
                     self._apply(entry)
         finally:
             self._watcher = None
-            with suppress(NatsError, APIError, TimeoutError):
-                await watcher.stop()
+            await self._stop(watcher)
+
+    async def _mind(self) -> None:
+        """End a watch that has gone silent: its consumer died with a server we were not connected to."""
+        while True:
+            await asyncio.sleep(LOOK)
+            watcher = self._watcher
+            with suppress(BusUnavailable):
+                last = await self._bucket.last()
+                await asyncio.sleep(LOOK)
+                if watcher is not None and watcher is self._watcher and self._seen < last:
+                    log.info("watching anew: changes did not arrive", bucket=self._bucket.spec.name)
+                    await self._stop(watcher)
+
+    async def _stop(self, watcher: KeyValue.KeyWatcher) -> None:
+        with suppress(NatsError, APIError, TimeoutError):
+            await watcher.stop()
 
     def _on_reconnect(self) -> None:
         self.ready.clear()
@@ -230,6 +264,7 @@ class Snapshot(Generic[T]):
         self.ready.set()
 
     def _apply(self, entry: KeyValue.Entry) -> None:
+        self._seen = max(self._seen, entry.revision or 0)
         self.revisions[entry.key] = entry.revision or 0
         if entry.operation in ("DEL", "PURGE") or entry.value is None:
             self._drop(entry.key)

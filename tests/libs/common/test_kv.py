@@ -135,3 +135,15 @@ async def test_one_value_is_read_without_a_snapshot(bus: Bus) -> None:
     assert await bucket.get("place") == b"here"
     await bucket.delete("place")
     assert await bucket.get("place") is None
+
+
+async def test_a_snapshot_whose_watch_the_broker_has_lost_watches_anew(bus: Bus, other: Bus) -> None:
+    bucket = Bucket(other, subjects.SERVERS, owner=True)
+    await bucket.put("w1", encode(record("w1")))
+    async with watching(bus, owner=False) as snapshot:
+        seen, stream = Seen(snapshot), f"KV_{subjects.SERVERS}"
+        jetstream = other.jetstream()
+        for consumer in await jetstream.consumers_info(stream):
+            await jetstream.delete_consumer(stream, consumer.name)
+        await bucket.put("w2", encode(record("w2")))
+        await seen.until({"w1", "w2"})
