@@ -125,8 +125,17 @@ class Facts:
             self.broker.publisher(fact.subject, stream=self._stream, schema=fact)
 
     async def __aenter__(self) -> Facts:
-        await self.broker.start()
-        return self
+        """Waits for the stream as long as it takes: a cluster that elects a leader has none for seconds."""
+        while True:
+            # FastStream does not try again by itself what has failed once.
+            self._stream.declare = True
+            try:
+                await cancellable(self.broker.start())
+            except (NatsError, APIError, TimeoutError) as error:
+                log.info("waiting for the stream of facts", error=str(error) or type(error).__name__)
+                await asyncio.sleep(RETRY)
+            else:
+                return self
 
     async def __aexit__(self, *_: object) -> None:
         connection = await self.broker.connect()
