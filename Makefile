@@ -8,7 +8,7 @@ UV := $(BIN)/uv --no-config --quiet
 COMPILE := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url
 
-.PHONY: run test lint check bench bench-search shape provider conformance clean lock
+.PHONY: run test lint check bench bench-search shape provider conformance chaos-audit clean lock
 
 # With .venv/bin on PATH, where node and the MCP servers of the example are.
 run: .venv/ready $(REAL)/ready | nexus.toml
@@ -85,6 +85,11 @@ lock: .venv/ready
 	$(COMPILE) --upgrade --extra dev --output-file requirements.lock pyproject.toml
 	$(COMPILE) --constraint requirements.lock --extra all --output-file requirements.runtime.lock \
 		pyproject.toml deploy/servers.txt
+
+# Ten thousand calls while everything is killed now and then: nothing may be missing in the audit trail.
+SEED ?= 1
+chaos-audit: .venv/ready
+	$(BIN)/python -m tests.chaos --seed $(SEED) $(ARGS)
 
 clean:
 	rm -rf .venv $(REAL) $(SUITE) .mypy_cache .ruff_cache .import_linter_cache dist build

@@ -75,6 +75,15 @@ class Cluster:
         name = await self._asked(stream, within)
         return int(name.removeprefix("n"))
 
+    async def unacknowledged(self, stream: str) -> int:
+        """Messages that consumers of `stream` were given and have not acknowledged."""
+        connection = await nats.connect(self.url.split(","), error_cb=_silent)
+        try:
+            consumers = await connection.jetstream(timeout=10).consumers_info(stream)
+            return sum(each.num_ack_pending or 0 for each in consumers)
+        finally:
+            await connection.close()
+
     async def _asked(self, stream: str, within: float) -> str:
         end = time.monotonic() + within
         connection = await nats.connect(self.url.split(","), error_cb=_silent)
