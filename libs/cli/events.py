@@ -28,7 +28,7 @@ KEYS = {
     "process": "metadata.log_provider",
 }
 """Short names of members; any other is a dotted path."""
-COLUMNS = (("time", 12), ("event", 24), ("user", 16), ("what", 34), ("status", 7), ("ms", 6), ("outcome", 0))
+COLUMNS = (("time", 13), ("event", 25), ("user", 16), ("what", 34), ("status", 7), ("ms", 6), ("outcome", 0))
 
 
 class Filter:

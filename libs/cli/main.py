@@ -267,7 +267,12 @@ def audit_reader(
 
 
 def _options(context: typer.Context, config: Path | None, nats: str | None) -> Options:
-    return flags.typed(context, flags.Given(config, nats=nats)).over(context.obj).options()
+    """The same, for commands that print events: whatever they log goes elsewhere."""
+    from libs.common import log as logs
+
+    options = flags.typed(context, flags.Given(config, nats=nats)).over(context.obj).options()
+    logs.configure(options.log, options.style, "nexus")
+    return options
 
 
 @app.command()

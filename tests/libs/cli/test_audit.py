@@ -224,6 +224,7 @@ def test_a_row_is_one_line_with_what_matters() -> None:
     line = row(Chain("edge-1").seal(event).line)
     for part in ("mcp.tool.call.completed", "ann", "time/now", " 12 ", "executed unknown"):
         assert part in line
+    assert "…" not in line
     assert heading().split() == ["time", "event", "user", "what", "status", "ms", "outcome"]
     assert row(json.dumps({}).encode())
 
