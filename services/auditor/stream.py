@@ -28,7 +28,7 @@ from libs.common.meters import families
 
 log = structlog.get_logger("stream")
 
-ACK_WAIT = 20.0
+ACK_WAIT = 10.0
 """Seconds until an event that a sink was given goes to another auditor: the first one died with it.
 
 One that lives says every few seconds that it still has it.

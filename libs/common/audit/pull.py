@@ -31,7 +31,7 @@ OVERDUE = 2.0
 QUIET = 0.02
 """Seconds without another message that end a batch which is not full."""
 RETRY = 0.25
-KEEP_EVERY = 6.0
+KEEP_EVERY = 3.0
 """Seconds between two words that a batch is still worked on."""
 KEPT, RETURNED = b"+WPI", b"-NAK"
 _STATUS = b"NATS/1.0 "
