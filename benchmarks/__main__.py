@@ -28,8 +28,9 @@ from benchmarks.gateway.processes import Costs
 from benchmarks.gateway.progress import Stretch, progress
 from benchmarks.gateway.startup import Start, start
 from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
+from benchmarks.gateway.tracing import Step, Traced, gateways, steps
 
-PARTS = ("calls", "progress", "entrance", "crowd", "search", "limits", "start")
+PARTS = ("calls", "progress", "entrance", "crowd", "search", "limits", "tracing", "start")
 QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
 
 
@@ -46,6 +47,8 @@ class Report(msgspec.Struct):
     search: list[Lookup] = []
     limits: list[Counted] = []
     windows: list[Window] = []
+    tracing: list[Traced] = []
+    unrecorded: list[Step] = []
     start: list[Start] = []
 
 
@@ -66,6 +69,8 @@ def main() -> None:
             _progress(result, generator, given)
         if "search" in parts:
             _search(result, generator, quick=given.quick)
+        if "tracing" in parts:
+            _tracing(result, generator, quick=given.quick)
     if "entrance" in parts:
         result.entrance += entrance()
         report.print_entrance(result.entrance)
@@ -111,6 +116,13 @@ def _memory(result: Report, target: Target, *, ours: bool) -> Iterator[None]:
         result.memory["idle"] = target.processes().memory()
     yield
     result.memory["after load"] = target.processes().memory()
+
+
+def _tracing(result: Report, generator: Generator, *, quick: bool) -> None:
+    with report.console.status("tracing calls"):
+        result.unrecorded = steps(2_000 if quick else 20_000)
+        result.tracing = gateways(generator, 2_000 if quick else 4_000, 3 if quick else 6)
+    report.print_tracing(result.tracing, result.unrecorded)
 
 
 def _search(result: Report, generator: Generator, *, quick: bool) -> None:

@@ -15,6 +15,7 @@ from benchmarks.gateway.lookup import Lookup
 from benchmarks.gateway.processes import ROLES, Costs
 from benchmarks.gateway.progress import EVENTS, Stretch
 from benchmarks.gateway.startup import Start
+from benchmarks.gateway.tracing import Step, Traced
 
 COST_MAX = {"stdio": 500.0, "http": 650.0}
 """CPU microseconds of one `execute`, all processes of the gateway together."""
@@ -26,6 +27,8 @@ RATIO_MAX = 3.0
 """Of the cost of a call with ten progress events to that of a plain one."""
 CROWD_MAX = 400.0
 """MB of an edge with 10,000 sessions and 1,000 streams of each kind."""
+UNRECORDED_MAX = 15.0
+"""CPU microseconds that traces add to a call that is not recorded."""
 SESSION_MAX = 5.0
 """KiB of an edge for one idle session."""
 
@@ -124,6 +127,20 @@ def print_limits(counted: Iterable[Counted], windows: Iterable[Window]) -> None:
         limit = f"{window.limit:,} in {window.seconds:,} s"
         exact.add_row(limit, f"{window.arrivals:,}", f"{window.worst:.2f}")
     console.print(exact)
+
+
+def print_tracing(traced: Sequence[Traced], unrecorded: Sequence[Step]) -> None:
+    """What traces cost."""
+    off = traced[0].cost
+    table = _table("Traces", ["requests", "CPU µs/call", "added", "p50 ms"])
+    for each in traced:
+        table.add_row(each.mode, f"{each.cost:.0f}", f"{each.cost - off:+.0f}", f"{each.p50:.2f}")
+    console.print(table)
+    parts = _table("A call that is not recorded: µs of CPU that are added", ["part", "µs"])
+    for step in unrecorded:
+        parts.add_row(step.part, f"{step.cost:.2f}")
+    parts.add_row("together", _marked(sum(step.cost for step in unrecorded), UNRECORDED_MAX, 1))
+    console.print(parts)
 
 
 def added(row: Row, rows: Iterable[Row]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +41,10 @@ class Arrivals:
         self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        arrival = Arrival(self._tracing, scope, self._route)
-
-        async def watched(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                arrival.status = message["status"]
-            await send(message)
-
+        arrival = Arrival(self._tracing, scope, self._route, send)
         HERE.set(arrival)
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, receive, arrival.send)
         finally:
             arrival.end()
 
@@ -64,6 +58,7 @@ class Arrival:
         "_link",
         "_route",
         "_scope",
+        "_send",
         "_span",
         "_tracing",
         "asked",
@@ -72,28 +67,37 @@ class Arrival:
         "status",
     )
 
-    def __init__(self, tracing: Tracing, scope: Scope, route: str) -> None:
+    def __init__(self, tracing: Tracing, scope: Scope, route: str, send: Send) -> None:
         self._began = time.time_ns()
+        self._send = send
         self._tracing = tracing
         self._scope = scope
         self._route = route
         self._span: Span | None = None
-        self._headers = {
-            _HEADERS[name]: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS
-        }
+        self._headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            if name in _HEADERS:
+                self._headers[_HEADERS[name]] = value.decode("latin-1")
         self._link = ""
         self.method = ""
         self.asked = False
         self.status = 0
-        self._place(read({}, self._headers) if self._headers else NONE)
+        self._place(read({}, self._headers).parent if self._headers else "")
+
+    def send(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        """Send a part of the response; its status is remembered."""
+        if "status" in message:
+            self.status = message["status"]
+        return self._send(message)
 
     def settle(self, trace: Trace) -> Trace:
         """`trace` of a message with the context of this request, which is the message's own if it has one."""
         self.asked = True
         if self._span is None and trace.parent and trace.parent[3:35] != self.own[3:35]:
             self._link = self._headers.get(PARENT, "") and read({}, self._headers).parent
-            self._place(trace)
-        return replace(trace, own=self.span().own if current.sampled(self.own) else self.own)
+            self._place(trace.parent)
+        own = self.span().own if current.sampled(self.own) else self.own
+        return Trace(own=own) if trace is NONE else replace(trace, own=own)
 
     def span(self) -> Span:
         """The span of the exchange, begun when the request came."""
@@ -127,8 +131,8 @@ class Arrival:
             span.fail(str(self.status or "cancelled"))
         span.end()
 
-    def _place(self, trace: Trace) -> None:
-        self.own = self._tracing.decide(trace, self._headers).own
+    def _place(self, parent: str) -> None:
+        self.own = self._tracing.sampler.own(parent, self._headers)
         current.TRACE.set(self.own)
 
     def _answered(self, span: Span) -> None:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from libs.common.errors import NULL
-from libs.common.identity import Principal
 from libs.common.naming import exposed
 from libs.common.policy import Policy
 from libs.common.telemetry.current import sampled
 from libs.common.telemetry.methods import failed, named
 from services.edge.arrival import HERE
 from services.edge.gateway import Catalog
-from services.edge.headers import Headers
 from services.edge.shelf import PROMPTS, TOOLS, Shelf
-from services.edge.surface import Ask, Description, Surface
+from services.edge.surface import Ask, Surface
 from services.edge.tools import EXECUTE, SEARCH
 
 if TYPE_CHECKING:
@@ -78,45 +76,23 @@ class Spanned:
         self._surface = surface
         self._tracing = tracing
         self._describing = describing
-
-    @property
-    def server(self) -> str:
-        return self._surface.server
-
-    @property
-    def route(self) -> str:
-        return self._surface.route
-
-    @property
-    def logs(self) -> bool:
-        return self._surface.logs
-
-    @property
-    def stands(self) -> bool:
-        return self._surface.stands
+        self.server, self.route = surface.server, surface.route
+        self.logs, self.stands = surface.logs, surface.stands
+        self.prepare, self.describe, self.info = surface.prepare, surface.describe, surface.info
+        self.mirrored, self.notify = surface.mirrored, surface.notify
 
     @property
     def extensions(self) -> Mapping[str, Raw]:
         return self._surface.extensions
 
-    async def prepare(self, principal: Principal) -> None:
-        await self._surface.prepare(principal)
-
-    def describe(self, principal: Principal) -> Description:
-        return self._surface.describe(principal)
-
-    def info(self) -> Raw | None:
-        return self._surface.info()
-
-    def mirrored(self, tool: object, principal: Principal) -> Any | None:
-        return self._surface.mirrored(tool, principal)
-
-    async def answer(self, ask: Ask) -> Raw:
+    def answer(self, ask: Ask) -> Coroutine[Any, Any, Raw]:
+        """As the surface answers; a coroutine of its own only where that is recorded, for each one costs."""
         here = HERE.get()
         # On a stream of 2024-11-05 each message is a request of its own.
-        ask.trace = here.settle(ask.trace) if here else self._tracing.decide(ask.trace, ask.headers)
-        if not sampled(ask.trace.own):
-            return await self._surface.answer(ask)
+        ask.trace = here.settle(ask.trace) if here else self._tracing.sampler.decide(ask.trace, ask.headers)
+        return self._recorded(ask) if sampled(ask.trace.own) else self._surface.answer(ask)
+
+    async def _recorded(self, ask: Ask) -> Raw:
         name, attributes = self._describing.describe(ask, self.server)
         span = self._tracing.span(ask.trace.own, name, "server", attributes)
         ask.trace = replace(ask.trace, own=span.own)
@@ -125,11 +101,6 @@ class Spanned:
             if failed(ask.method, result):
                 span.fail("tool_error")
             return result
-
-    async def notify(
-        self, method: str, params: dict[str, Any], principal: Principal, headers: Headers
-    ) -> None:
-        await self._surface.notify(method, params, principal, headers)
 
 
 def _client(ask: Ask) -> dict[str, Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -52,6 +53,9 @@ class Process:
         self._try("logs", self._logs)
         self._try("tracing", self._tracing)
         self._try("metrics", self._metrics)
+        # What was loaded here never goes, and the collector would look at all of it again and again.
+        gc.collect()
+        gc.freeze()
 
     def settle(self) -> None:
         """Read the meters a last time, on their loop; `close` follows."""

@@ -30,23 +30,28 @@ class Sampler:
         self._xray = table.propagation.aws_xray
 
     def decide(self, trace: Trace, headers: Mapping[str, str]) -> Trace:
-        """`trace` with the gateway's own context: trace, parent span, and whether it is recorded.
+        """`trace` with the gateway's own context, as by `own`."""
+        return replace(trace, own=self.own(trace.parent, headers))
+
+    def own(self, parent: str, headers: Mapping[str, str]) -> str:
+        """The gateway's own context for a client's: trace, parent span, and whether it is recorded.
 
         The share is taken by the last 64 bits of the trace id, so that all who do so decide alike
         (OpenTelemetry, TraceIdRatioBased).
         """
-        parent = trace.parent if self._w3c else ""
+        if not self._w3c:
+            parent = ""
         if not parent and self._xray and XRAY in headers:
             parent = xray(headers[XRAY])
         if not parent:
             number = random.getrandbits(128) or 1
-            return replace(trace, own=f"00-{number:032x}-{_NOBODY}-{self._flags(number)}")
+            return f"00-{number:032x}-{_NOBODY}-{self._flags(number)}"
         flags = parent[53:55]
         if not self._parented or flags == _UNDECIDED:
             flags = self._flags(int(parent[19:35], 16))
         else:
             flags = "01" if int(flags, 16) & 1 else "00"
-        return replace(trace, own=f"{parent[:53]}{flags}")
+        return f"{parent[:53]}{flags}"
 
     def _flags(self, number: int) -> str:
         return "01" if number % _HALF < self._bound else "00"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Tracer
 
@@ -12,7 +10,6 @@ from libs.common.telemetry import spans
 from libs.common.telemetry.current import spanned
 from libs.common.telemetry.sampling import Sampler
 from libs.common.telemetry.spans import Attributes, Span
-from libs.common.trace import Trace
 
 
 class Ids(RandomIdGenerator):
@@ -26,7 +23,7 @@ class Ids(RandomIdGenerator):
 
 
 class Tracing:
-    """Decides which requests are recorded, and begins their spans.
+    """Begins the spans of the requests that `sampler` wants to be recorded.
 
     `propagates`: whether servers get our context in place of the client's.
     """
@@ -34,12 +31,8 @@ class Tracing:
     def __init__(self, tracer: Tracer, ids: Ids, table: Table) -> None:
         self._tracer = tracer
         self._ids = ids
-        self._sampler = Sampler(table)
+        self.sampler = Sampler(table)
         self.propagates = table.propagation.trace_context or table.propagation.aws_xray
-
-    def decide(self, trace: Trace, headers: Mapping[str, str]) -> Trace:
-        """`trace` with a context of the gateway's own; `sampled` says whether that is recorded."""
-        return self._sampler.decide(trace, headers)
 
     def span(
         self,

@@ -81,7 +81,7 @@ def only_spans(url: str, **otlp: Any) -> Handle:
 
 def span(handle: Handle, name: str) -> None:
     assert handle.tracing is not None
-    handle.tracing.span(handle.tracing.decide(NONE, {}).own, name).end()
+    handle.tracing.span(handle.tracing.sampler.decide(NONE, {}).own, name).end()
 
 
 async def test_a_collector_gets_all_signals(rotel: Rotel) -> None:

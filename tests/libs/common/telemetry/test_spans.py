@@ -34,7 +34,7 @@ def error_of(span: Span) -> Any:
 
 async def test_a_span_is_below_its_parent_here_and_in_other_processes(collector: Collector) -> None:
     handle, tracing = started(collector)
-    own = tracing.decide(Trace(PARENT), {}).own
+    own = tracing.sampler.decide(Trace(PARENT), {}).own
     with (first := tracing.span(own, "first", "server", {"a": 1})).active(), first.child("second").active():
         onward = current.TRACE.get()
     with tracing.span(onward, "third", "client").active():
@@ -49,7 +49,7 @@ async def test_a_span_is_below_its_parent_here_and_in_other_processes(collector:
 
 async def test_a_trace_that_begins_here_has_the_id_that_was_decided_on(collector: Collector) -> None:
     handle, tracing = started(collector)
-    owns = [tracing.decide(NONE, {}).own for _ in range(3)]
+    owns = [tracing.sampler.decide(NONE, {}).own for _ in range(3)]
     for number, own in enumerate(owns):
         tracing.span(own, f"root-{number}").end()
     await handle.close()
@@ -60,7 +60,7 @@ async def test_a_trace_that_begins_here_has_the_id_that_was_decided_on(collector
 
 async def test_how_a_span_ended_is_told_without_anybodys_words(collector: Collector) -> None:
     handle, tracing = started(collector)
-    own = tracing.decide(NONE, {}).own
+    own = tracing.sampler.decide(NONE, {}).own
     errors = {
         "refused": ServerUnavailable("s3cret"),
         "broken": ValueError("s3cret"),
@@ -93,7 +93,7 @@ async def test_a_span_holds_no_more_than_is_configured(collector: Collector, bou
         "attributes_per_link",
     )
     handle, tracing = started(collector, tracing={"collect": {f"max_{kind}": bound for kind in kinds}})
-    span = tracing.span(tracing.decide(NONE, {}).own, "full", links=(PARENT, PARENT, PARENT))
+    span = tracing.span(tracing.sampler.decide(NONE, {}).own, "full", links=(PARENT, PARENT, PARENT))
     span.put({f"a{number}": number for number in range(5)})
     for number in range(5):
         span.event("e", {f"a{each}": number for each in range(5)})
@@ -116,9 +116,9 @@ async def test_services_of_one_process_share_it_and_the_last_one_sends_what_wait
     first, tracing = started(collector, otlp=slow)
     second, same = started(collector, otlp=slow)
     assert same is tracing
-    tracing.span(tracing.decide(NONE, {}).own, "waits").end()
+    tracing.span(tracing.sampler.decide(NONE, {}).own, "waits").end()
     await first.close()
-    assert tracing.span(tracing.decide(NONE, {}).own, "goes on").own
+    assert tracing.span(tracing.sampler.decide(NONE, {}).own, "goes on").own
     assert collector.spans == []
     await second.close()
     await collector.span("waits")
