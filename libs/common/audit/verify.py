@@ -10,13 +10,12 @@ from msgspec import Struct
 
 from libs.common.audit.chain import NOTHING, Head
 from libs.common.audit.checkpoint import Checkpoint
+from libs.common.audit.numbers import SIZE, Hashes, Span, divided
 from libs.common.audit.reading import Read, digest, read
 
 Wrong = Literal["unreadable", "altered", "removed", "forged", "lost", "reordered", "doubled"]
 T = TypeVar("T", bound=Struct)
 
-_HASH = 16
-"""Bytes of each hash that are remembered."""
 _LEAP = 10_000_000
 """A number so far behind the last one is no number of the chain."""
 _BROKEN: frozenset[Wrong] = frozenset(("unreadable", "altered", "removed", "forged"))
@@ -47,36 +46,18 @@ class Finding(Struct, frozen=True):
         return f"{self.wrong}: {where}{f' ({self.uid})' if self.uid else ''}: {self.why}"
 
 
-class _Chain:
-    """What was seen of one chain, 16 bytes for each event."""
+class _Chain(Hashes):
+    """What was seen of one chain."""
 
     def __init__(self, uid: str, first: int) -> None:
+        super().__init__(first)
         self.uid = uid
-        self.base = first
-        self.hashes = bytearray()
         self.uids: tuple[int, str] = (0, "")
         """The event seen last."""
-        self.holes: set[int] = set()
         self.links: dict[int, str] = {}
         """What the event after a hole says that the hash of the last one in it was."""
-
-    @property
-    def end(self) -> int:
-        """The number after the last one seen."""
-        return self.base + len(self.hashes) // _HASH
-
-    def known(self, seq: int) -> bytes | None:
-        at = (seq - self.base) * _HASH
-        there = self.base <= seq < self.end and seq not in self.holes
-        return bytes(self.hashes[at : at + _HASH]) if there else None
-
-    def put(self, seq: int, value: str) -> None:
-        if seq >= self.end:
-            self.holes.update(range(self.end, seq))
-            self.hashes.extend(bytes((seq + 1 - self.end) * _HASH))
-        at = (seq - self.base) * _HASH
-        self.hashes[at : at + _HASH] = bytes.fromhex(value)[:_HASH]
-        self.holes.discard(seq)
+        self.gaps: list[tuple[int, Span]] = []
+        """What the chain itself says was lost before it could be written, and the number that says so."""
 
 
 class Verifier:
@@ -92,7 +73,8 @@ class Verifier:
         self._chains: dict[str, _Chain] = {}
         self._named: dict[str, dict[int, str]] = {}
         """What checkpoints and successors say of chains."""
-        self._gaps: dict[str, set[int]] = {}
+        self._vouched: dict[str, int] = {}
+        """The last number of each chain that a checkpoint names."""
         self._line = 0
         self.events = 0
 
@@ -108,7 +90,7 @@ class Verifier:
         self.events += 1
         if digest(line, event.chain.hash) != event.chain.hash:
             yield self._found("altered", event, "its content does not have the hash it names")
-        if len(_cut(event.chain.hash)) == _HASH:
+        if len(_cut(event.chain.hash)) == SIZE:
             yield from self._placed(event)
             yield from self._told(event)
 
@@ -126,7 +108,7 @@ class Verifier:
             chain = self._chains[place.uid] = _Chain(place.uid, 1 if self._whole else place.seq)
         if not chain.base <= place.seq < chain.end + _LEAP:
             return
-        before = chain.known(place.seq)
+        before = chain.get(place.seq)
         if before is not None:
             same = before == _cut(place.hash)
             why = "the same event once more" if same else "another event with this number was there before"
@@ -134,14 +116,14 @@ class Verifier:
             return
         if place.seq < chain.end:
             yield self._found("reordered", event, "later ones of its chain came before it")
-        chain.put(place.seq, place.hash)
+        chain.put(place.seq, _cut(place.hash))
         yield from self._linked(chain, event)
         chain.uids = place.seq, event.metadata.uid
 
     def _linked(self, chain: _Chain, event: Read) -> Iterator[Finding]:
         """Whether the event before is the one it names, and it the one that the event after names."""
         place = event.chain
-        before = chain.known(place.seq - 1)
+        before = chain.get(place.seq - 1)
         if before is not None and before != _cut(place.prev):
             uid = chain.uids[1] if chain.uids[0] == place.seq - 1 else ""
             yield Finding(
@@ -164,10 +146,12 @@ class Verifier:
                 else:
                     for head in checkpoint.chains:
                         self._named.setdefault(head.chain, {})[head.seq] = head.hash
+                        self._vouched[head.chain] = max(head.seq, self._vouched.get(head.chain, 0))
             case "audit.gap":
                 gap = _converted(facts, _Gap)
-                if gap is not None:
-                    self._gaps.setdefault(event.chain.uid, set()).update(range(gap.first, gap.last + 1))
+                chain = self._chains.get(event.chain.uid)
+                if gap is not None and chain is not None and gap.first <= gap.last < event.chain.seq:
+                    chain.gaps.append((event.chain.seq, (gap.first, gap.last)))
             case "service.started":
                 told = _converted(facts, _Successor)
                 if told is not None and told.before.chain and event.chain.prev != NOTHING:
@@ -187,16 +171,30 @@ class Verifier:
         if chain is None:
             return
         for seq, value in sorted(named.items()):
-            known = chain.known(seq)
+            known = chain.get(seq)
             if known is not None and known != _cut(value):
                 yield Finding("altered", uid, seq, why="a checkpoint or a successor names another one")
 
     def _holes(self, chain: _Chain) -> Iterator[Finding]:
-        declared = self._gaps.get(chain.uid, set())
-        for first, last in _runs(chain.holes & declared):
-            yield Finding("lost", chain.uid, first, last, why="could not be written down, as the chain says")
-        for first, last in _runs(chain.holes - declared):
-            yield Finding("removed", chain.uid, first, last, why="later ones of its chain are there")
+        """What is missing. Only a checkpoint proves that the chain's own word for it was not put in later."""
+        vouched = self._vouched.get(chain.uid, 0)
+        proven = [span for seq, span in chain.gaps if seq <= vouched]
+        said = [span for seq, span in chain.gaps if seq > vouched]
+        for hole in chain.holes():
+            for part, lost in divided(hole, proven):
+                if lost:
+                    yield Finding(
+                        "lost", chain.uid, *part, why="could not be written down, as the chain says"
+                    )
+                else:
+                    yield from self._removed(chain.uid, part, said)
+
+    def _removed(self, uid: str, hole: Span, said: list[Span]) -> Iterator[Finding]:
+        for part, claimed in divided(hole, said):
+            why = "later ones of its chain are there"
+            if claimed:
+                why = "an event that no checkpoint vouches for says that they were lost"
+            yield Finding("removed", uid, *part, why=why)
 
     def _found(self, wrong: Wrong, event: Read, why: str) -> Finding:
         place = event.chain
@@ -228,7 +226,7 @@ def _converted(facts: object, kind: type[T]) -> T | None:
 
 
 def _cut(value: str) -> bytes:
-    return _hex(value)[:_HASH]
+    return _hex(value)[:SIZE]
 
 
 def _hex(text: str) -> bytes:
@@ -236,17 +234,3 @@ def _hex(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         return b""
-
-
-def _runs(numbers: set[int]) -> Iterator[tuple[int, int]]:
-    """Numbers that follow each other, as first and last."""
-    run: list[int] = []
-    for number in sorted(numbers):
-        if run and number == run[1] + 1:
-            run[1] = number
-        else:
-            if run:
-                yield run[0], run[1]
-            run = [number, number]
-    if run:
-        yield run[0], run[1]

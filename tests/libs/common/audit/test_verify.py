@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -115,13 +116,69 @@ def test_u3_a_successor_names_the_tail_of_its_predecessor() -> None:
     assert broken(lines[:8] + lines[9:]) == [("removed", 9)]
 
 
-def test_events_that_could_not_be_written_are_lost_and_nobody_is_to_blame() -> None:
+def with_gap(first: int, last: int) -> tuple[list[bytes], Chain]:
+    """Nine events, and one that says some of them were lost; their chain."""
     chain = Chain("edge-1")
     lines = trail(chain=chain)
-    facts = {"first": 4, "last": 5, "count": 2}
-    lines.append(chain.seal(Event(code="audit.gap", facts=facts)).line)
-    found = list(verify(lines[:3] + lines[5:]))
+    facts = {"first": first, "last": last, "refused": False}
+    return [*lines, chain.seal(Event(code="audit.gap", facts=facts)).line], chain
+
+
+def vouched(chain: Chain) -> list[bytes]:
+    return [Chain("auditor-1").seal(event).line for event in SIGNER.events([chain.head])]
+
+
+def test_events_that_could_not_be_written_are_lost_and_nobody_is_to_blame() -> None:
+    lines, chain = with_gap(4, 5)
+    found = list(verify([*lines[:3], *lines[5:], *vouched(chain)], [SIGNER.public]))
     assert [(each.wrong, each.seq, each.last, each.broken) for each in found] == [("lost", 4, 5, False)]
+
+
+def test_u3_a_gap_that_somebody_has_put_in_hides_no_removal() -> None:
+    chain = Chain("edge-1")
+    lines = trail(chain=chain)
+    signed = vouched(chain)
+    facts = {"first": 4, "last": 5, "refused": False}
+    forged = chain.seal(Event(code="audit.gap", facts=facts)).line
+    found = list(verify([*lines[:3], *lines[5:], forged, *signed], [SIGNER.public]))
+    assert [(each.wrong, each.seq, each.last) for each in found] == [("removed", 4, 5)]
+    assert "no checkpoint vouches for" in found[0].why
+
+
+def test_u3_what_a_gap_does_not_name_was_removed() -> None:
+    lines, chain = with_gap(4, 5)
+    found = list(verify([*lines[:2], *lines[6:], *vouched(chain)], [SIGNER.public]))
+    assert [(each.wrong, each.seq, each.last) for each in found] == [
+        ("removed", 3, 3),
+        ("lost", 4, 5),
+        ("removed", 6, 6),
+    ]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 10**15), (5, 4), (-(10**15), 9), (4, 11)])
+def test_a_gap_that_cannot_be_is_no_way_to_break_the_verifier(first: int, last: int) -> None:
+    lines, chain = with_gap(first, last)
+    found = list(verify([*lines[:3], *lines[4:], *vouched(chain)], [SIGNER.public]))
+    assert [(each.seq, each.last) for each in found] == [(4, 4)]
+
+
+def test_numbers_far_off_cost_neither_time_nor_memory() -> None:
+    lines = trail()
+    far = []
+    for number in range(200):
+        event = json.loads(lines[0])
+        place = event["unmapped"]["nexus"]["chain"]
+        place |= {"seq": 9_999_000, "uid": f"{number:026}"}
+        del place["hash"]
+        text = json.dumps(event, sort_keys=True, separators=(",", ":"))
+        place["hash"] = hashlib.sha256(text.encode()).hexdigest()
+        far.append(json.dumps(event, sort_keys=True, separators=(",", ":")).encode())
+    tracemalloc.start()
+    found = broken(lines + far)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 200
+    assert peak < 32 * 2**20
 
 
 @pytest.mark.parametrize(
