@@ -19,6 +19,7 @@ from services.auditor.sinks.sink import Delivery, SinkDown
 log = structlog.get_logger("sinks")
 
 MODE = 0o600
+CLOSE_WITHIN = 2.0
 STAMPED = "????????T??????.??????Z"
 TAIL = 64 * 1024
 """Bytes in which the end of the last whole line is looked for; more than an event has."""
@@ -35,18 +36,28 @@ class File:
         self._path = table.path
         self._clock = clock
         self._handle: int | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     async def deliver(self, batch: Sequence[Delivery]) -> Collection[int]:
         """All of the batch, or `SinkDown`."""
+        if self._writing is not None and not self._writing.done():
+            raise SinkDown(f"{self._path} is still being written, or somebody holds its lock")
         lines = b"".join(b"%b\n" % each.data for each in batch)
+        # A thread cannot be cancelled: who gives up on it must not begin another one beside it.
+        self._writing = asyncio.create_task(asyncio.to_thread(self._append, lines))
+        self._writing.add_done_callback(_retrieve)
         try:
-            await asyncio.to_thread(self._append, lines)
+            await asyncio.shield(self._writing)
         except OSError as error:
             raise SinkDown(f"{self._path} cannot be written: {error.strerror}") from error
         return range(len(batch))
 
     async def close(self) -> None:
-        """Close the file."""
+        """Close the file; one that is still being written after 2 s is left open."""
+        if self._writing is not None and not self._writing.done():
+            await asyncio.wait({self._writing}, timeout=CLOSE_WITHIN)
+            if not self._writing.done():
+                return
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -105,6 +116,12 @@ class File:
         except OSError:
             os.ftruncate(handle, whole)
             raise
+
+
+def _retrieve(writing: asyncio.Task[None]) -> None:
+    """Nobody may be waiting any more for what became of it."""
+    if not writing.cancelled():
+        writing.exception()
 
 
 def _whole(handle: int) -> int:

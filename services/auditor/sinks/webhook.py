@@ -6,15 +6,14 @@ import asyncio
 import gzip
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
-
-import aiohttp
 
 from libs.common.config.sinks import WebhookSink
+from services.auditor.sinks.posting import Post
 from services.auditor.sinks.sink import Delivery, Rejected, SinkDown
 from services.auditor.sinks.tls import context
 
+OFFER_WITHIN = 40.0
+"""Seconds for sending a batch, piece by piece; the last piece may take its own timeout beyond that."""
 TOO_LARGE = 413
 JUDGED = frozenset({TOO_LARGE, 400, 422})
 """Statuses that are about what was sent: half of it may fare better."""
@@ -27,19 +26,18 @@ class Webhook:
 
     def __init__(self, table: WebhookSink) -> None:
         self._table = table
-        self._tls = context(table.tls)
-        self._session: aiohttp.ClientSession | None = None
-        self._headers = {name: value.get_secret_value() for name, value in table.headers.items()}
-        self._headers["Content-Type"] = TYPES[table.format]
+        headers = {name: value.get_secret_value() for name, value in table.headers.items()}
+        headers["Content-Type"] = TYPES[table.format]
         if table.gzip:
-            self._headers["Content-Encoding"] = "gzip"
+            headers["Content-Encoding"] = "gzip"
+        self._post = Post(headers, context(table.tls), table.timeout)
 
     async def deliver(self, batch: Sequence[Delivery]) -> Collection[int]:
         """What was taken. Raises `SinkDown` if nothing was, `Rejected` for events that are refused alone."""
         accepted: list[int] = []
         poison: dict[int, str] = {}
         try:
-            await self._offer(batch, range(len(batch)), accepted, poison)
+            await self._offer(batch, accepted, poison)
         except SinkDown:
             if not accepted and not poison:
                 raise
@@ -49,60 +47,34 @@ class Webhook:
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._post.close()
 
-    async def _offer(
-        self, batch: Sequence[Delivery], part: range, accepted: list[int], poison: dict[int, str]
-    ) -> None:
-        status = await self._post([batch[index].data for index in part])
-        if status not in JUDGED:
-            accepted += part
-        elif len(part) == 1:
-            poison[part[0]] = f"HTTP {status}"
-        else:
-            middle = len(part) // 2
-            await self._offer(batch, part[:middle], accepted, poison)
-            await self._offer(batch, part[middle:], accepted, poison)
+    async def _offer(self, batch: Sequence[Delivery], accepted: list[int], poison: dict[int, str]) -> None:
+        """Send all, in smaller pieces where that is refused; stops where it takes too long."""
+        until = time.monotonic() + OFFER_WITHIN
+        parts = [range(len(batch))]
+        while parts and time.monotonic() < until:
+            part = parts.pop()
+            status = await self._status([batch[index].data for index in part])
+            if status not in JUDGED:
+                accepted += part
+            elif len(part) == 1:
+                poison[part[0]] = f"HTTP {status}"
+            else:
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
 
-    async def _post(self, events: Sequence[bytes]) -> int:
+    async def _status(self, events: Sequence[bytes]) -> int:
         """The status, of those that say something of the events. Raises `SinkDown` for the others."""
         body = self._body(events)
         if self._table.gzip:
             body = await asyncio.to_thread(gzip.compress, body, 6, mtime=0)
-        try:
-            async with self._opened().post(self._table.url, data=body, allow_redirects=False) as answer:
-                # Read, within bounds, so that the connection can be used again.
-                await answer.content.read(64 * 1024)
-                status, wanted = answer.status, answer.headers.get("Retry-After", "")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SinkDown(f"no answer: {type(error).__name__}: {error}") from error
-        if not 200 <= status < 300 and status not in JUDGED:
-            raise SinkDown(f"HTTP {status}", _seconds(wanted) if status in BUSY else None)
-        return status
+        answer = await self._post.send(self._table.url, body)
+        if not 200 <= answer.status < 300 and answer.status not in JUDGED:
+            raise SinkDown(f"HTTP {answer.status}", answer.wait if answer.status in BUSY else None)
+        return answer.status
 
     def _body(self, events: Sequence[bytes]) -> bytes:
         if self._table.format == "json":
             return b"[%b]" % b",".join(events)
         return b"".join(b"%b\n" % each for each in events)
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._table.timeout),
-                connector=aiohttp.TCPConnector(ssl=self._tls, limit=1),
-                headers=self._headers,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Accept-Encoding",),
-            )
-        return self._session
-
-
-def _seconds(text: str) -> float | None:
-    """`Retry-After` in seconds, from either of its forms (RFC 9110 §10.2.3)."""
-    if text.strip().isdecimal():
-        return float(text)
-    with suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return None

@@ -18,6 +18,8 @@ import pytest
 
 from libs.common.audit import held, spool
 from libs.common.audit import trail as trails
+from libs.common.audit.chain import Chain, Head
+from libs.common.audit.checkpoint import Signer
 from libs.common.audit.events import Event
 from libs.common.audit.reading import read
 from libs.common.audit.trail import NO_TICKET, NO_TRAIL, Trail
@@ -274,6 +276,14 @@ async def test_segments_go_when_they_are_shipped(
     assert len(list(root.glob("edge/*/*.log"))) == 1
 
 
+def vouched(lines: list[bytes]) -> list[bytes]:
+    """A checkpoint of the end of their chain."""
+    places = [json.loads(line)["unmapped"]["nexus"]["chain"] for line in lines]
+    last = max(places, key=lambda place: place["seq"])
+    signed = Signer(b"s" * 32).events([Head(last["uid"], last["seq"], last["hash"])])
+    return [Chain("auditor-1").seal(event).line for event in signed]
+
+
 async def test_a_full_spool_goes_over_to_memory_and_then_counts_what_is_lost(
     opened: Open, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +298,7 @@ async def test_a_full_spool_goes_over_to_memory_and_then_counts_what_is_lost(
         await owner.lines(100 - lost)
         trail.record(request(100))
         lines = await owner.lines(100 - lost + 2)
-    found = list(verify(lines))
+    found = list(verify([*lines, *vouched(lines)]))
     assert [(each.wrong, each.last - each.seq + 1) for each in found] == [("lost", lost)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,24 @@ async def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(SinkDown):
         await sink.deliver(batch(1, 1))
     assert not target.exists()
+
+
+async def test_a_batch_that_is_still_being_written_is_not_overtaken(tmp_path: Path) -> None:
+    path = tmp_path / "audit.ndjson"
+    sink = File(table(path))
+    await sink.deliver(batch(1, 1))
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sink.deliver(batch(2, 3)), 0.1)
+        with pytest.raises(SinkDown, match="still being written"):
+            await sink.deliver(batch(2, 3))
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await sink.deliver(batch(2, 3))
+                break
+            except SinkDown:
+                await asyncio.sleep(0.01)
+    await sink.close()
+    assert numbers(path) == [1, 2, 3, 2, 3]
