@@ -26,11 +26,12 @@ from benchmarks.gateway.limits import Counted, Window, costs, windows
 from benchmarks.gateway.lookup import Lookup, lookup
 from benchmarks.gateway.processes import Costs
 from benchmarks.gateway.progress import Stretch, progress
+from benchmarks.gateway.recording import Recorded, recording
 from benchmarks.gateway.startup import Start, start
 from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
 from benchmarks.gateway.tracing import Step, Traced, gateways, steps
 
-PARTS = ("calls", "progress", "entrance", "crowd", "search", "limits", "tracing", "start")
+PARTS = ("calls", "progress", "entrance", "crowd", "search", "limits", "audit", "tracing", "start")
 QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
 
 
@@ -46,6 +47,7 @@ class Report(msgspec.Struct):
     crowd: list[Stage] = []
     search: list[Lookup] = []
     limits: list[Counted] = []
+    audit: list[Recorded] = []
     windows: list[Window] = []
     tracing: list[Traced] = []
     unrecorded: list[Step] = []
@@ -71,6 +73,8 @@ def main() -> None:
             _search(result, generator, quick=given.quick)
         if "tracing" in parts:
             _tracing(result, generator, quick=given.quick)
+        if "audit" in parts:
+            _audit(result, generator, quick=given.quick)
     if "entrance" in parts:
         result.entrance += entrance()
         report.print_entrance(result.entrance)
@@ -116,6 +120,12 @@ def _memory(result: Report, target: Target, *, ours: bool) -> Iterator[None]:
         result.memory["idle"] = target.processes().memory()
     yield
     result.memory["after load"] = target.processes().memory()
+
+
+def _audit(result: Report, generator: Generator, *, quick: bool) -> None:
+    with report.console.status("recording calls"):
+        result.audit = recording(generator, 2_000 if quick else 4_000, 3 if quick else 6)
+    report.print_audit(result.audit)
 
 
 def _tracing(result: Report, generator: Generator, *, quick: bool) -> None:

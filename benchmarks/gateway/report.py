@@ -14,6 +14,7 @@ from benchmarks.gateway.limits import Counted, Window
 from benchmarks.gateway.lookup import Lookup
 from benchmarks.gateway.processes import ROLES, Costs
 from benchmarks.gateway.progress import EVENTS, Stretch
+from benchmarks.gateway.recording import Recorded
 from benchmarks.gateway.startup import Start
 from benchmarks.gateway.tracing import Step, Traced
 
@@ -23,6 +24,8 @@ ADDED_MAX = 2.0
 """Milliseconds that the gateway adds to a call, one in flight."""
 MEMORY_MAX = 90.0
 """MB of one process."""
+AUDIT_MAX = 60.0
+"""CPU microseconds that the audit of one call adds in fast mode, all processes together."""
 RATIO_MAX = 3.0
 """Of the cost of a call with ten progress events to that of a plain one."""
 CROWD_MAX = 400.0
@@ -141,6 +144,23 @@ def print_tracing(traced: Sequence[Traced], unrecorded: Sequence[Step]) -> None:
         parts.add_row(step.part, f"{step.cost:.2f}")
     parts.add_row("together", _marked(sum(step.cost for step in unrecorded), UNRECORDED_MAX, 1))
     console.print(parts)
+
+
+def print_audit(rows: Sequence[Recorded]) -> None:
+    """What recording calls costs, beside the same calls unrecorded."""
+    off = {row.in_flight: row for row in rows if row.mode == "off"}
+    columns = ["audit", "in flight", *_short(_KNOWN), "sum", "more", "p50", "later"]
+    table = _table(
+        f"Audit: CPU µs of one call ({AUDIT_MAX:.0f} more at most), and ms until its answer", columns
+    )
+    for row in rows:
+        base = off[row.in_flight]
+        costs = [f"{row.costs.get(role, 0.0):,.0f}" for role in _KNOWN]
+        sums = [f"{row.cost:,.0f}", f"{row.cost - base.cost:+,.0f}"]
+        table.add_row(
+            row.mode, str(row.in_flight), *costs, *sums, f"{row.p50:.2f}", f"{row.p50 - base.p50:+.2f}"
+        )
+    console.print(table)
 
 
 def added(row: Row, rows: Iterable[Row]) -> float | None:
