@@ -9,11 +9,19 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.system.wire import answered, ask
+from tests.system.wire import Message, answered, ask
 
-TOOLS = ("one__run", "each__run")
 WITHIN = 90.0
 """Seconds that a client waits for an answer: longer than any deadline of the gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How a client calls: about `pause` seconds apart, tools that take some of `waits` milliseconds."""
+
+    pause: float
+    tools: tuple[str, ...] = ("one__run", "each__run")
+    waits: tuple[int, ...] = (0, 0, 0, 5, 50, 400)
 
 
 @dataclass(slots=True)
@@ -33,20 +41,23 @@ class Told:
 
 
 async def client(
-    number: int, calls: int, urls: list[str], told: Told, chance: random.Random, pause: float
+    name: str, calls: int, urls: list[str], told: Told, chance: random.Random, habit: Habit
 ) -> None:
-    """Make `calls` calls one after the other, each to some edge, about `pause` seconds apart."""
+    """Make `calls` calls one after the other, each to some edge."""
     limits = httpx.Limits(max_connections=4)
     async with httpx.AsyncClient(trust_env=False, timeout=WITHIN, limits=limits) as http:
         for each in range(calls):
-            call = f"c{number}-{each}"
-            await _call(http, chance.choice(urls), call, told, chance)
-            await asyncio.sleep(pause * chance.uniform(0.5, 1.5))
+            call = f"{name}-{each}"
+            arguments = {"call_id": call, "ms": chance.choice(habit.waits)}
+            params = {
+                "name": "execute",
+                "arguments": {"name": chance.choice(habit.tools), "arguments": arguments},
+            }
+            await _call(http, chance.choice(urls), call, params, told)
+            await asyncio.sleep(habit.pause * chance.uniform(0.5, 1.5))
 
 
-async def _call(http: httpx.AsyncClient, url: str, call: str, told: Told, chance: random.Random) -> None:
-    arguments = {"call_id": call, "ms": chance.choice((0, 0, 0, 5, 50, 400))}
-    params = {"name": "execute", "arguments": {"name": chance.choice(TOOLS), "arguments": arguments}}
+async def _call(http: httpx.AsyncClient, url: str, call: str, params: Message, told: Told) -> None:
     try:
         response = await ask(http, url, "tools/call", params)
         message = answered(response)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos.check import Recorded, broken, faults
-from tests.chaos.clients import Told, client
+from tests.chaos.clients import Habit, Told, client
 from tests.chaos.fleet import Fleet
 from tests.chaos.sinkhole import Sinkhole
 from tests.cluster import Cluster
@@ -86,11 +86,11 @@ async def run(plan: Plan, folder: Path, say: Say) -> Outcome:
 
 async def _calls(plan: Plan, fleet: Fleet, told: Told) -> None:
     urls = [fleet.url(edge) for edge in fleet.ports]
-    share, pause = plan.calls // plan.clients, plan.clients / plan.rate
+    share, habit = plan.calls // plan.clients, Habit(plan.clients / plan.rate)
     async with asyncio.TaskGroup() as tasks:
         for number in range(plan.clients):
             chance = random.Random(f"{plan.seed}/{number}")
-            tasks.create_task(client(number, share, urls, told, chance, pause))
+            tasks.create_task(client(f"c{number}", share, urls, told, chance, habit))
 
 
 async def _strike(plan: Plan, fleet: Fleet) -> None:

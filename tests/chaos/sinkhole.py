@@ -16,10 +16,12 @@ STALL = 2.0
 class Sinkhole:
     """An HTTP server that takes NDJSON. An async context manager: it listens while entered."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, *, calm: bool = False) -> None:
         self.lines: list[bytes] = []
         """Every event it has got, those of requests it then failed as well."""
-        self.calm = False
+        self.down = False
+        """Whether it takes nothing."""
+        self.calm = calm
         """Whether it behaves from now on."""
         self.port = 0
         self._chance = chance
@@ -46,6 +48,8 @@ class Sinkhole:
         return f'\n[audit.sinks.webhook]\ntype = "webhook"\nurl = "http://127.0.0.1:{self.port}/"\n'
 
     async def _take(self, request: web.Request) -> web.Response:
+        if self.down:
+            return web.Response(status=503)
         body = await request.read()
         lines = body.splitlines()
         trouble = (
