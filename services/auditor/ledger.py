@@ -18,7 +18,7 @@ from libs.common.audit.pull import ConsumerGone, Pull
 from libs.common.audit.readers import unfollow
 from libs.common.audit.trail import Trail
 from libs.common.bus import Bus
-from libs.common.codec import decoder, encode
+from libs.common.codec import UNREADABLE, decoder, encode
 from libs.common.errors import AuditUnavailable, BusUnavailable
 from libs.common.kv import Bucket
 from services.auditor.calls import Calls, Open
@@ -66,6 +66,7 @@ class Ledger:
         self._read = 0
         self._stored = 0.0
         self._still = 0.0
+        self._saved = b""
         self._pull: Pull | None = None
         bus.on_reconnect(self._settle)
 
@@ -170,13 +171,20 @@ class Ledger:
             try:
                 entry = await self._bucket.get(KEY)
                 return decoder(Kept).decode(entry) if entry else Kept()
+            except UNREADABLE as error:
+                log.warning("where the last auditor stopped is not readable; reading all", error=str(error))
+                return Kept()
             except BusUnavailable:
                 await asyncio.sleep(TICK)
 
     async def _save(self) -> None:
         self.chains.prune(time.time())
+        state = encode(self._state())
+        if state == self._saved:
+            return
         with suppress(BusUnavailable):
-            await self._bucket.put(KEY, encode(self._state()))
+            await self._bucket.put(KEY, state)
+            self._saved = state
 
     def _settle(self) -> None:
         self._still = time.monotonic() + SETTLED

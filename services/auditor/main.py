@@ -55,6 +55,7 @@ async def build(context: Context) -> AsyncIterator[None]:
         consumers = [await _consumer(sinks, name, config, bus, streams) for name in config.audit.sinks]
         async with snapshots(owners), asyncio.TaskGroup() as tasks:
             await _make(bus, streams, config)
+            await _forget(streams, config)
             running = [
                 tasks.create_task(_keep(bus, streams, config)),
                 tasks.create_task(watch(streams)),
@@ -96,10 +97,15 @@ async def _make(bus: Bus, streams: Streams, config: Config) -> None:
         for name, table in config.audit.sinks.items():
             await streams.feed(name, table.classes)
         await make_reader(bus, READER)
-        for gone in await streams.forget(config.audit.sinks):
-            log.info("a sink is not configured any more, and forgotten", sink=gone)
     except BusUnavailable as error:
         log.warning("no audit stream yet: events wait where they are made", reason=error.message)
+
+
+async def _forget(streams: Streams, config: Config) -> None:
+    """Drop consumers of sinks that went; once, lest an auditor with an older configuration does it later."""
+    with suppress(BusUnavailable):
+        for gone in await streams.forget(config.audit.sinks):
+            log.info("a sink is not configured any more, and forgotten", sink=gone)
 
 
 async def _keep(bus: Bus, streams: Streams, config: Config) -> None:

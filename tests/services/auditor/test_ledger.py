@@ -144,6 +144,16 @@ async def test_a_call_is_ended_by_the_next_auditor_if_the_first_one_died(
     assert len(await events(auditor, COMPLETED)) == 30
 
 
+async def test_a_place_that_cannot_be_read_costs_only_reading_everything_again(
+    auditor: Bus, streams: Streams, edge: Edge, tmp_path: Path
+) -> None:
+    await Bucket(auditor, subjects.LEDGER, owner=True).put(ledger.KEY, b'{"sequence": "x"')
+    await edge.request("lost")
+    async with reading(auditor, streams, tmp_path):
+        (end,) = await until(auditor, COMPLETED, 1)
+    assert end["metadata"]["correlation_uid"] == "lost"
+
+
 async def test_many_open_calls_are_all_ended_within_a_bound_of_memory(
     auditor: Bus, streams: Streams, edge: Edge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
