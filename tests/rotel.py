@@ -23,6 +23,8 @@ class Rotel:
         found = find_spec("rotel")
         if found is None or found.origin is None:
             pytest.skip("rotel has no build for this machine")
+        if not _library().exists():
+            pytest.skip("rotel is linked to the shared library of Python, which is not here")
         self.port = free_port()
         self._log = folder / "rotel.log"
         self._agent = Path(found.origin).with_name("rotel-agent")
@@ -33,7 +35,7 @@ class Rotel:
         grpc_at, http_at = f"127.0.0.1:{self.port}", f"127.0.0.1:{free_port()}"
         addresses = ["--otlp-grpc-endpoint", grpc_at, "--otlp-http-endpoint", http_at]
         # It is linked to the library of the Python it was built for.
-        env = {**os.environ, "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
+        env = {**os.environ, "LD_LIBRARY_PATH": str(_library().parent)}
         command = [str(self._agent), "start", "--exporter", "blackhole", *addresses, *signals]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -51,3 +53,8 @@ class Rotel:
         with anyio.fail_after(LONG):
             while not all(word in self._log.read_text(errors="replace") for word in words):
                 await anyio.sleep(0.02)
+
+
+def _library() -> Path:
+    """The shared library of this Python, where it was built with one."""
+    return Path(str(sysconfig.get_config_var("LIBDIR")), str(sysconfig.get_config_var("INSTSONAME")))
