@@ -30,6 +30,7 @@ from benchmarks.gateway.recording import Recorded, recording
 from benchmarks.gateway.startup import Start, start
 from benchmarks.gateway.target import NEXUS, Peer, Target, http, running, stdio
 from benchmarks.gateway.tracing import Step, Traced, gateways, steps
+from benchmarks.gateway.writing import Written, writing
 
 PARTS = ("calls", "progress", "entrance", "crowd", "search", "limits", "audit", "tracing", "start")
 QUICK = Plan(in_flight=(1, 16), calls=2000, rounds=2, ways=("execute",), clients=("modern",))
@@ -48,6 +49,7 @@ class Report(msgspec.Struct):
     search: list[Lookup] = []
     limits: list[Counted] = []
     audit: list[Recorded] = []
+    written: list[Written] = []
     windows: list[Window] = []
     tracing: list[Traced] = []
     unrecorded: list[Step] = []
@@ -125,7 +127,9 @@ def _memory(result: Report, target: Target, *, ours: bool) -> Iterator[None]:
 def _audit(result: Report, generator: Generator, *, quick: bool) -> None:
     with report.console.status("recording calls"):
         result.audit = recording(generator, 2_000 if quick else 4_000, 3 if quick else 6)
+        result.written = writing(2_000 if quick else 20_000)
     report.print_audit(result.audit)
+    report.print_written(result.written)
 
 
 def _tracing(result: Report, generator: Generator, *, quick: bool) -> None:

@@ -17,6 +17,7 @@ from benchmarks.gateway.progress import EVENTS, Stretch
 from benchmarks.gateway.recording import Recorded
 from benchmarks.gateway.startup import Start
 from benchmarks.gateway.tracing import Step, Traced
+from benchmarks.gateway.writing import Written
 
 COST_MAX = {"stdio": 500.0, "http": 650.0}
 """CPU microseconds of one `execute`, all processes of the gateway together."""
@@ -160,6 +161,16 @@ def print_audit(rows: Sequence[Recorded]) -> None:
         table.add_row(
             row.mode, str(row.in_flight), *costs, *sums, f"{row.p50:.2f}", f"{row.p50 - base.p50:+.2f}"
         )
+    console.print(table)
+
+
+def print_written(rows: Iterable[Written]) -> None:
+    """What both events of a call cost by themselves."""
+    columns = ["audit", "writing", "shipping", "broker", "ms"]
+    table = _table("Both events of a call, without a gateway: CPU µs, and ms until they are safe", columns)
+    for each in rows:
+        costs = [f"{value:.1f}" for value in (each.writing, each.shipping, each.broker)]
+        table.add_row(each.mode, *costs, f"{each.p50:.2f}")
     console.print(table)
 
 

@@ -22,7 +22,7 @@ from libs.common.audit.held import Held
 from libs.common.audit.shipper import Shipper, Source
 from libs.common.audit.spool import Spool, SpoolFull, line_of
 from libs.common.bus import Bus
-from libs.common.config import Config
+from libs.common.config import Audit, Config
 from libs.common.errors import AuditUnavailable
 from libs.common.keyring import fleet_keys
 
@@ -301,6 +301,12 @@ class Trail:
             log.warning(what, why=why)
 
 
+def spool_of(audit: Audit, file: Path) -> Path:
+    """The folder where events wait: of the environment, the configuration, or beside its `file`."""
+    given = os.environ.get(SPOOL_VARIABLE)
+    return Path(given) if given else audit.spool or file.resolve().parent / ".nexus" / "audit"
+
+
 def trail_of(config: Config, file: Path, bus: Bus, worker: str) -> Trail:
     """The trail of a process of `bus.role`, as the configuration in `file` wants it.
 
@@ -309,8 +315,7 @@ def trail_of(config: Config, file: Path, bus: Bus, worker: str) -> Trail:
     audit = config.audit
     if not audit.enabled:
         return NO_TRAIL
-    given = os.environ.get(SPOOL_VARIABLE)
-    root = Path(given) if given else audit.spool or file.resolve().parent / ".nexus" / "audit"
+    root = spool_of(audit, file)
     key = next(iter(fleet_keys(config)), None) or os.urandom(32)
     strict = audit.mode == "strict"
     return Trail(bus, root, key, worker=worker, strict=strict, most=audit.spool_max_size)

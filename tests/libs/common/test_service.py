@@ -19,6 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from libs.common import log, service, subjects
+from libs.common.audit.reading import read
 from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.config import load
@@ -85,6 +86,27 @@ async def test_a_service_runs_until_told_to_stop_then_drains_and_closes_its_bus(
     await stopped(running, stop)
     assert part.left.is_set()
     assert part.context.bus.nats.is_closed
+
+
+async def test_a_service_records_its_start_and_its_end(options: Options, tmp_path: Path) -> None:
+    part, stop = Part(), asyncio.Event()
+    running = asyncio.create_task(service.serve("router", part.build, options, stop))
+    with anyio.fail_after(5):
+        await part.entered.wait()
+    await stopped(running, stop)
+    written = next((tmp_path / ".nexus" / "audit" / "router").glob("*/*.log")).read_bytes().splitlines()
+    events = [read(line.split(b" ", 2)[2]) for line in written]
+    assert [each.metadata.event_code for each in events if each] == ["service.started", "service.stopped"]
+
+
+async def test_a_service_whose_audit_is_off_writes_nothing(options: Options, tmp_path: Path) -> None:
+    options.config.write_text(f"{CONFIG}[audit]\nenabled = false\n")
+    part, stop = Part(), asyncio.Event()
+    running = asyncio.create_task(service.serve("router", part.build, options, stop))
+    with anyio.fail_after(5):
+        await part.entered.wait()
+    await stopped(running, stop)
+    assert not (tmp_path / ".nexus").exists()
 
 
 async def test_a_service_waits_for_a_bus_that_comes_later(options: Options, broker: Broker) -> None:
