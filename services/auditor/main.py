@@ -17,8 +17,9 @@ from libs.common.audit.readers import make_reader
 from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.config import Config
+from libs.common.config.sinks import Sink as Table
 from libs.common.config.values import key_bytes
-from libs.common.errors import BusUnavailable
+from libs.common.errors import BusUnavailable, ConfigError
 from libs.common.grants import READER
 from libs.common.keyring import fleet_keys
 from libs.common.kv import Bucket, Snapshot
@@ -26,7 +27,9 @@ from libs.common.lease import Lease, Owner
 from libs.common.service import Context, snapshots
 from services.auditor.consumer import Consumer
 from services.auditor.ledger import Ledger
+from services.auditor.sinks import Sink
 from services.auditor.sinks.kinds import lanes, make_sink
+from services.auditor.sinks.unmade import Unmade
 from services.auditor.stream import Limits, Streams, durable, watch
 
 log = structlog.get_logger("auditor")
@@ -81,9 +84,18 @@ def signer(config: Config) -> Signer | None:
     return Signer(signing_seed(given, keys[0] if keys else b""))
 
 
+def _sink(name: str, table: Table) -> Sink:
+    """The sink, or what stands in for it: one that cannot be must not keep the others from their events."""
+    try:
+        return make_sink(table)
+    except ConfigError as error:
+        log.error("a sink cannot be made, and its events wait", sink=name, reason=str(error))  # noqa: TRY400 - the reason says it all
+        return Unmade(partial(make_sink, table))
+
+
 async def _consumer(stack: AsyncExitStack, name: str, config: Config, bus: Bus, streams: Streams) -> Consumer:
     table = config.audit.sinks[name]
-    sink = make_sink(table)
+    sink = _sink(name, table)
     stack.push_async_callback(sink.close)
     pulls = [Pull(bus, subjects.AUDIT_STREAM, durable(name)) for _ in range(lanes(table))]
     ensure, bury = partial(streams.feed, name, table.classes), partial(streams.bury, name)

@@ -140,3 +140,14 @@ async def test_without_an_audit_it_makes_nothing(auditor: Bus, broker: Broker) -
     async with auditing(auditor, broker, enabled=False):
         with pytest.raises(nats.js.errors.NotFoundError):
             await auditor.jetstream().stream_info(subjects.AUDIT_STREAM)
+
+
+async def test_a_sink_that_cannot_be_made_keeps_nothing_from_the_others(
+    auditor: Bus, broker: Broker, tmp_path: Path
+) -> None:
+    path = tmp_path / "audit.ndjson"
+    broken = {"type": "syslog", "url": "tls://127.0.0.1:1", "tls": {"ca_cert_path": "/nowhere/ca.pem"}}
+    sinks = {"broken": broken, "file": {"type": "file", "path": str(path)}}
+    async with auditing(auditor, broker, sinks=sinks):
+        await record(auditor, "first", "second")
+        assert await lines(path, 2) == ["first", "second"]
