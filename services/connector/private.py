@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -174,7 +175,8 @@ class Private:
         # Anonymous callers may be several, and only a session tells them apart.
         certain = bool(_client(call).session) or call.principal.key != ANONYMOUS.key
         seat = self._seats[key] = _Seat(asyncio.get_running_loop().create_future(), certain)
-        task = asyncio.create_task(self._own(key, seat, list_, bearer))
+        # What the session does later is not for the sake of the call that it is opened for.
+        task = asyncio.create_task(self._own(key, seat, list_, bearer), context=Context())
         self._tasks[task] = seat
         task.add_done_callback(self._tasks.pop)
         return seat

@@ -64,6 +64,7 @@ class Traced:
     gateway: Gateway
     peer: Peer
     collector: Collector
+    valkey: Valkey
 
     async def tree(self, trace: str, *names: str) -> dict[str, Span]:
         """The spans of a trace by their names, once all of these have arrived."""
@@ -96,7 +97,7 @@ async def traced(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trac
         )
         servers = {"far": {"url": peer.url, "auth": {"token": CANARY}}}
         async with Gateway(folder, servers, settings=settings) as gateway:
-            yield Traced(gateway, peer, collector)
+            yield Traced(gateway, peer, collector, valkey)
     valkey.stop()
 
 
@@ -241,11 +242,30 @@ async def test_a_session_is_known_by_a_digest_and_its_beginning_has_spans(traced
     assert attributes(began.attributes) == {"mcp.method.name": "initialize"}
 
 
-async def test_log_lines_of_a_request_carry_its_trace(traced: Traced) -> None:
-    def told() -> list[str]:
-        return [each.body.string_value for each in traced.collector.logs]
+async def test_a_server_behind_its_own_path_is_part_of_the_trace(traced: Traced) -> None:
+    trace, other = "e" * 32, "9" * 32
+    async with http() as client:
+        client.headers["traceparent"] = f"00-{other}-{'3' * 16}-01"
+        meta = {"traceparent": f"00-{trace}-{'2' * 16}-01"}
+        await ask(
+            client,
+            f"{traced.gateway.url}/far",
+            "tools/call",
+            {"name": "work", "arguments": {}, "_meta": meta},
+        )
+    spans = await traced.tree(trace, "POST /mcp/{server}", "tools/call far__work", "route", "tools/call")
+    assert attributes(spans["tools/call far__work"].attributes)["nexus.server"] == "far"
+    exchange = spans["POST /mcp/{server}"]
+    assert exchange.parent_span_id.hex() == "2" * 16
+    assert [(link.trace_id.hex(), link.span_id.hex()) for link in exchange.links] == [(other, "3" * 16)]
+    assert _below(spans["tools/call"], spans["route"])
 
-    await traced.collector.until(lambda: told().count("ready") >= 4)
+
+async def test_all_processes_send_their_log_lines_and_their_metrics(traced: Traced) -> None:
+    collector = traced.collector
+    await collector.until(lambda: [each.body.string_value for each in collector.logs].count("ready") >= 4)
+    named = {"http.server.request.duration", "mcp.tool.call.duration", "redis.command.duration"}
+    await collector.until(lambda: named <= {each.name for each in collector.metrics})
 
 
 async def test_no_secret_and_no_argument_leaves_with_telemetry(traced: Traced) -> None:
@@ -269,6 +289,19 @@ async def test_no_secret_and_no_argument_leaves_with_telemetry(traced: Traced) -
     assert "far" in text
     assert CANARY not in text
     assert CANARY not in traced.gateway.log()
+
+
+async def test_log_lines_of_a_request_carry_its_trace(traced: Traced) -> None:
+    """The last one here: the storage of limits does not come back."""
+    trace = "f" * 32
+    traced.valkey.stop()
+    await _execute(traced, "far__work", traceparent=f"00-{trace}-{'2' * 16}-01")
+    text = "the storage of rate limits is down"
+    (line,) = await traced.collector.until(
+        lambda: [each for each in traced.collector.logs if each.body.string_value == text]
+    )
+    assert (line.trace_id.hex(), line.severity_text) == (trace, "ERROR")
+    assert any(f"trace_id={trace}" in each for each in traced.gateway.log().splitlines() if text in each)
 
 
 async def test_a_collector_that_goes_away_is_told_of_once_and_calls_go_on(tmp_path: Path) -> None:
