@@ -135,7 +135,7 @@ def _audit(result: Report, generator: Generator, *, quick: bool) -> None:
 def _tracing(result: Report, generator: Generator, *, quick: bool) -> None:
     with report.console.status("tracing calls"):
         result.unrecorded = steps(2_000 if quick else 20_000)
-        result.tracing = gateways(generator, 2_000 if quick else 4_000, 3 if quick else 6)
+        result.tracing = gateways(generator, 1_000 if quick else 2_000, 4 if quick else 12)
     report.print_tracing(result.tracing, result.unrecorded)
 
 

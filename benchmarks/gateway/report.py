@@ -135,10 +135,9 @@ def print_limits(counted: Iterable[Counted], windows: Iterable[Window]) -> None:
 
 def print_tracing(traced: Sequence[Traced], unrecorded: Sequence[Step]) -> None:
     """What traces cost."""
-    off = traced[0].cost
     table = _table("Traces", ["requests", "CPU µs/call", "added", "p50 ms"])
     for each in traced:
-        table.add_row(each.mode, f"{each.cost:.0f}", f"{each.cost - off:+.0f}", f"{each.p50:.2f}")
+        table.add_row(each.mode, f"{each.cost:.0f}", f"{each.added:+.0f}", f"{each.p50:.2f}")
     console.print(table)
     parts = _table("A call that is not recorded: µs of CPU that are added", ["part", "µs"])
     for step in unrecorded:

@@ -46,6 +46,8 @@ class Traced(msgspec.Struct):
 
     mode: str
     cost: float
+    added: float
+    """The median of what its rounds cost over those of the first gateway at the same time."""
     p50: float
 
 
@@ -74,7 +76,7 @@ def gateways(generator: Generator, calls: int, rounds: int) -> list[Traced]:
         for _ in range(rounds):
             for mode, rounds_ in found.items():
                 rounds_.append(_round(generator, traffic[mode], calls, processes[mode]))
-    return [_traced(mode, each) for mode, each in found.items()]
+    return [_traced(mode, each, found["off"]) for mode, each in found.items()]
 
 
 def steps(calls: int) -> list[Step]:
@@ -105,8 +107,9 @@ def _round(generator: Generator, traffic: Traffic, calls: int, processes: Proces
     return generator.round(Job(traffic, IN_FLIGHT, calls), processes)
 
 
-def _traced(mode: str, rounds: list[Round]) -> Traced:
-    return Traced(mode, min(each.cost for each in rounds), median(each.p50 for each in rounds))
+def _traced(mode: str, rounds: list[Round], off: list[Round]) -> Traced:
+    added = median(each.cost - other.cost for each, other in zip(rounds, off, strict=True))
+    return Traced(mode, min(each.cost for each in rounds), added, median(each.p50 for each in rounds))
 
 
 async def _steps(calls: int) -> list[Step]:
