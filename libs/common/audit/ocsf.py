@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from libs.common import log
 from libs.common.audit.events import KINDS, Event, Outcome, Payload
 from libs.common.audit.form import API, AUTHENTICATION, FINDING, form_of
 from libs.common.audit.text import LONG, clean, listed, quoted
@@ -63,13 +64,13 @@ def _rendered(event: Event, stamp: Stamp) -> tuple[bytes, bytes]:
     if event.duration:
         parts.append(b'"duration":%d,' % event.duration)
     if kind == FINDING:
-        title = quoted(event.message or event.code, LONG)
+        title = quoted(log.clean(event.message) or event.code, LONG)
         parts.append(b'"finding_info":{"title":%b,"uid":"%b"},' % (title, stamp.uid.encode()))
     parts.append(duration)
     if event.status and kind in (API, AUTHENTICATION):
         parts.append(b'"http_response":{"code":%d},' % event.status)
     if event.message:
-        parts.append(b'"message":%b,' % quoted(event.message, LONG))
+        parts.append(b'"message":%b,' % quoted(log.clean(event.message), LONG))
     parts.append(status)
     if event.call:
         parts.append(b'"correlation_uid":%b,' % quoted(event.call))
@@ -169,7 +170,7 @@ def _outcome(outcome: Outcome) -> bytes:
 
 
 def _object(value: object) -> bytes:
-    """JSON of facts, their texts clean; one that is too long is left out, and says so."""
+    """JSON of facts, their texts clean and without secrets; too long a one is left out, and says so."""
     encoded = _sorted(_tidy(value))
     return encoded if len(encoded) <= FACTS_MAX else b'{"dropped":"%d bytes"}' % len(encoded)
 
@@ -177,7 +178,7 @@ def _object(value: object) -> bytes:
 def _tidy(value: object) -> object:
     match value:
         case str():
-            return clean(value)
+            return clean(log.clean(value))
         case float():
             return round(value)
         case dict():

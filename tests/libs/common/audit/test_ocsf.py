@@ -9,6 +9,7 @@ from jsonschema_rs import Draft202012Validator
 from msgspec.structs import replace
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
+from libs.common import log
 from libs.common.audit.chain import Chain
 from libs.common.audit.events import KINDS, Event, Payload
 from libs.common.audit.form import OCSF
@@ -97,6 +98,15 @@ def test_f6_what_was_cut_says_how_long_it_was_and_its_digest() -> None:
 
 def test_an_event_without_a_user_agent_has_its_status() -> None:
     assert json.loads(written(Event(code="mcp.request", status=404)))["http_response"] == {"code": 404}
+
+
+def test_f7_a_secret_in_a_message_or_a_fact_is_blanked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_secrets", set())
+    log.hide("canary-7f3a")
+    said = "connection refused for canary-7f3a"
+    event = replace(full("server.failed"), message=said, facts={"reason": said, "more": [said]})
+    assert b"canary" not in written(event)
+    assert b"canary" not in written(replace(event, code="audit.gap"))
 
 
 def test_f9_large_arguments_leave_their_size_and_digest() -> None:
