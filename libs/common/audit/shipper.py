@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -17,6 +18,7 @@ log = structlog.get_logger("audit")
 LINGER = 0.1
 """Seconds in which events gather to one batch."""
 RETRY, BACKOFF_MAX = 0.05, 5.0
+SAY_AFTER = 3.0
 
 
 class Source(Protocol):
@@ -45,7 +47,8 @@ class Shipper:
         self._urgent = asyncio.Event()
         self._progress = asyncio.Event()
         self.published = 0
-        self.failure = ""
+        self._since = 0.0
+        self._said = False
 
     def wake(self, *, urgent: bool = False) -> None:
         """There is something to ship; if `urgent`, somebody waits for it."""
@@ -134,8 +137,13 @@ class Shipper:
         return False
 
     def _say(self, failure: str) -> None:
-        if failure and not self.failure:
+        """Once for each outage; one that is over soon is not worth a word, as when all begin together."""
+        if not failure:
+            if self._said:
+                log.info("audit events are shipped again")
+            self._since, self._said = 0.0, False
+            return
+        self._since = self._since or time.monotonic()
+        if not self._said and time.monotonic() - self._since > SAY_AFTER:
+            self._said = True
             log.warning("audit events wait on this machine", why=failure)
-        elif self.failure and not failure:
-            log.info("audit events are shipped again")
-        self.failure = failure
