@@ -23,6 +23,11 @@ from services.auditor.main import build
 from services.auditor.stream import Limits, Streams
 from tests.broker import Broker
 from tests.services.auditor.conftest import record
+from tests.services.auditor.sinks import collecting as syslog
+from tests.services.auditor.sinks.certificates import issued
+from tests.services.auditor.sinks.collector import TOKEN, indexing
+from tests.services.auditor.sinks.events import batch
+from tests.services.auditor.sinks.exporting import over_grpc, over_http
 
 pytestmark = pytest.mark.anyio
 
@@ -151,3 +156,33 @@ async def test_a_sink_that_cannot_be_made_keeps_nothing_from_the_others(
     async with auditing(auditor, broker, sinks=sinks):
         await record(auditor, "first", "second")
         assert await lines(path, 2) == ["first", "second"]
+
+
+async def test_splunk_syslog_and_telemetry_collectors_are_fed_side_by_side(
+    auditor: Bus, broker: Broker, tmp_path: Path
+) -> None:
+    certificates = issued(tmp_path)
+    async with (
+        indexing() as splunk,
+        syslog.collecting(certificates.server) as logged,
+        over_grpc() as called,
+        over_http() as posted,
+    ):
+        sinks = {
+            "splunk": {"type": "splunk", "url": splunk.url, "token": TOKEN},
+            "syslog": {
+                "type": "syslog",
+                "url": f"tls://127.0.0.1:{logged.port}",
+                "tls": certificates.trusted,
+            },
+            "grpc": {"type": "otlp", "endpoint": called.url},
+            "http": {"type": "otlp", "endpoint": posted.url, "protocol": "http"},
+        }
+        wanted = [f"u{number}" for number in range(1, 21)]
+        async with auditing(auditor, broker, sinks=sinks):
+            for each in batch(1, 20):
+                await record(auditor, each.uid, data=each.data)
+            with anyio.fail_after(20):
+                for receiver in (splunk, logged, called, posted):
+                    while sorted(receiver.uids) != sorted(wanted):
+                        await anyio.sleep(0.02)
