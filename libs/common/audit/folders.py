@@ -50,7 +50,7 @@ class Orphan(Segments):
         for start in reversed(self.starts):
             lines = self.path(start).read_bytes().rpartition(b"\n")[0].split(b"\n")
             for line in reversed(lines):
-                with suppress(msgspec.MsgspecError, ValueError):
+                with suppress(msgspec.MsgspecError, ValueError, IndexError):
                     chain = _chained(line.split(b" ", 2)[2]).unmapped.nexus.chain
                     return Head(chain.uid, chain.seq, chain.hash)
         return None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from libs.common import subjects
 from libs.common.bus import Bus
@@ -119,8 +120,8 @@ class Publisher:
                     return await outcome.done
         except TimeoutError:
             raise NotTaken("the stream of audit events does not answer") from None
-        except BusUnavailable as error:
-            raise NotTaken(error.message) from None
+        except (BusUnavailable, NatsError) as error:
+            raise NotTaken(str(error) or "the gateway has lost its message bus") from None
         finally:
             del self._waiting[token]
 

@@ -62,14 +62,11 @@ class Shipper:
         while True:
             try:
                 shipped = await self._ship()
-            except (NotTaken, OSError) as error:
-                self._say(str(error))
+            except Exception as error:  # noqa: BLE001 - the edge of the task: without it nothing is shipped
+                self._say(str(error) or repr(error))
                 self._rest()
                 backoff = min(backoff * 2, BACKOFF_MAX)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(backoff):
-                        await self._pressed.wait()
-                self._pressed.clear()
+                await _first(self._pressed, backoff)
                 continue
             backoff = RETRY
             self._say("")
@@ -78,10 +75,7 @@ class Shipper:
             self._rest()
             await self._wake.wait()
             self._wake.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER):
-                    await self._urgent.wait()
-            self._urgent.clear()
+            await _first(self._urgent, LINGER)
 
     async def flushed(self, timeout: float) -> bool:
         """Whether all that is recorded is in the stream: tries once more, for `timeout` seconds at most."""
@@ -147,3 +141,11 @@ class Shipper:
         if not self._said and time.monotonic() - self._since > SAY_AFTER:
             self._said = True
             log.warning("audit events wait on this machine", why=failure)
+
+
+async def _first(event: asyncio.Event, timeout: float) -> None:
+    """Wait for `event`, for `timeout` seconds at most; it is to be set anew afterwards."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    event.clear()

@@ -50,9 +50,11 @@ class Segments:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.starts = deque(sorted(int(each.stem) for each in folder.glob(f"*{_SUFFIX}")))
-        self.acked = max(self._read_cursor(), self.starts[0] if self.starts else 0)
-        self.end = self.starts[-1] + self._size(self.starts[-1]) if self.starts else self.acked
+        names = (each.stem for each in folder.glob(f"*{_SUFFIX}"))
+        self.starts = deque(sorted(int(name) for name in names if name.isdecimal()))
+        first, cursor = self.starts[0] if self.starts else 0, self._read_cursor()
+        self.end = self.starts[-1] + self._size(self.starts[-1]) if self.starts else cursor
+        self.acked = cursor if first <= cursor <= self.end else first
         self._cursor: int | None = None
         self._reading: tuple[int, int] | None = None
 

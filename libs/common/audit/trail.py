@@ -177,7 +177,7 @@ class Trail:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        sealed = [(self._chain.seal(event, minted), event) for event, minted in waiting]
+        sealed = [(each, event) for event, minted in waiting if (each := self._sealed(event, minted))]
         spool = self._spool or self._reopen()
         if spool is not None and not self._held.backlog:
             lines = (line_of(target_of(event), each.uid, each.line) for each, event in sealed)
@@ -192,6 +192,15 @@ class Trail:
         for each, event in sealed:
             self._put(each, event)
         self._tell_gap()
+
+    def _sealed(self, event: Event, minted: Minted) -> Sealed | None:
+        try:
+            return self._chain.seal(event, minted)
+        except Exception:
+            # One event that is wrong must not take those with it that came in the same turn of the loop.
+            log.exception("an audit event cannot be written", code=event.code)
+            self._lost += 1
+            return None
 
     def _put(self, sealed: Sealed, event: Event) -> Ticket:
         """One event to the disk, else into memory for the stream. Raises `AuditUnavailable` if strict."""

@@ -262,6 +262,36 @@ async def test_a_line_that_is_damaged_is_left_out_and_missed(opened: Open, bus: 
     assert [(each.wrong, each.seq) for each in found] == [("removed", 2)]
 
 
+@pytest.mark.parametrize("cursor", [b"", b"garbage", b"9999999999999999", b"-5"])
+async def test_a_folder_in_disorder_loses_nothing_and_stops_nobody(
+    opened: Open, bus: Bus, root: Path, cursor: bytes
+) -> None:
+    async with opened() as first:
+        for number in range(3):
+            first.record(request(number))
+    folder = next(root.glob("edge/*"))
+    (folder / "cursor").write_bytes(cursor)
+    (folder / "notes.log").write_text("not ours")
+    with next(folder.glob("0*.log")).open("ab") as file:
+        file.write(b"no event\n")
+    owner = Stream(bus)
+    await owner.make()
+    async with opened() as second:
+        assert second.before.seq == 3
+        assert operations(await owner.lines(3)) == [f"tools/{number}" for number in range(3)]
+
+
+async def test_an_event_that_cannot_be_written_takes_no_other_with_it(opened: Open, stream: Stream) -> None:
+    async with opened() as trail:
+        trail.record(request(0))
+        trail.record(Event(code="mcp.request", facts={"odd": object()}))
+        trail.record(request(1))
+        lines = await stream.lines(2)
+        assert trail.stats.lost == 1
+    assert operations(lines) == ["tools/0", "tools/1"]
+    assert list(verify(lines)) == []
+
+
 async def test_segments_go_when_they_are_shipped(
     opened: Open, stream: Stream, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
