@@ -48,12 +48,16 @@ class Orphan(Segments):
     def head(self) -> Head | None:
         """The last whole event in it, None if there is none."""
         for start in reversed(self.starts):
-            lines = self.path(start).read_bytes().rpartition(b"\n")[0].split(b"\n")
-            for line in reversed(lines):
-                with suppress(msgspec.MsgspecError, ValueError, IndexError):
-                    chain = _chained(line.split(b" ", 2)[2]).unmapped.nexus.chain
+            for line in reversed(self._lines(start)):
+                with suppress(msgspec.MsgspecError, ValueError):
+                    chain = _chained(line[line.find(b"{") :]).unmapped.nexus.chain
                     return Head(chain.uid, chain.seq, chain.hash)
         return None
+
+    def _lines(self, start: int) -> list[bytes]:
+        with suppress(OSError):
+            return self.path(start).read_bytes().rpartition(b"\n")[0].split(b"\n")
+        return []
 
     def remove(self) -> None:
         """Delete it; nothing in it is needed."""
@@ -70,8 +74,15 @@ def orphans(root: Path, role: str = "*") -> Iterator[Orphan]:
     found = [each for each in root.glob(f"{role}/*.*") if not each.name.startswith(".")]
     for folder in sorted(found, key=_touched):
         lock = _locked(folder)
-        if lock is not None:
-            yield Orphan(folder, lock)
+        if lock is None:
+            continue
+        try:
+            orphan = Orphan(folder, lock)
+        except OSError:
+            # It is being removed, or cannot be read: neither may keep the others from being adopted.
+            os.close(lock)
+            continue
+        yield orphan
 
 
 def predecessor(found: list[Orphan], worker: str) -> Orphan | None:

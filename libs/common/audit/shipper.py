@@ -86,7 +86,7 @@ class Shipper:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await tried
-        return not any(source.read(source.acked) for source in self._sources())
+        return not any(map(_left, self._sources()))
 
     async def close(self) -> None:
         """Take no more answers; `run` has ended."""
@@ -106,10 +106,18 @@ class Shipper:
             await self._progress.wait()
 
     async def _ship(self) -> bool:
-        """Send one chunk of the first source that has any; whether there was one."""
+        """Send one chunk of the first source that has any; whether there was one.
+
+        A source that cannot be read keeps nobody from the others. Raises `NotTaken`; `OSError` for it then.
+        """
+        failure: OSError | None = None
         for source in self._sources():
             position = source.acked
-            data = source.read(position)
+            try:
+                data = source.read(position)
+            except OSError as error:
+                failure = error
+                continue
             if not data:
                 following = source.after(position)
                 if following is not None and position < source.end:
@@ -128,6 +136,8 @@ class Shipper:
             if taken.failure:
                 raise NotTaken(taken.failure)
             return True
+        if failure is not None:
+            raise failure
         return False
 
     def _say(self, failure: str) -> None:
@@ -149,3 +159,11 @@ async def _first(event: asyncio.Event, timeout: float) -> None:
         async with asyncio.timeout(timeout):
             await event.wait()
     event.clear()
+
+
+def _left(source: Source) -> bool:
+    """Whether a source has what is not shipped, or might have."""
+    try:
+        return bool(source.read(source.acked))
+    except OSError:
+        return True

@@ -55,6 +55,8 @@ class Segments:
         first, cursor = self.starts[0] if self.starts else 0, self._read_cursor()
         self.end = self.starts[-1] + self._size(self.starts[-1]) if self.starts else cursor
         self.acked = cursor if first <= cursor <= self.end else first
+        self.failed = False
+        """Whether reading it has failed."""
         self._cursor: int | None = None
         self._reading: tuple[int, int] | None = None
 
@@ -67,11 +69,18 @@ class Segments:
         return self.folder / f"{start:016d}{_SUFFIX}"
 
     def read(self, position: int) -> bytes:
-        """Whole lines from `position` on, at most a chunk, of one segment; empty at the end."""
+        """Whole lines from `position` on, at most a chunk, of one segment; empty at the end.
+
+        And of a segment that somebody has removed. Raises `OSError`.
+        """
         start = self._holding(position)
         if start is None:
             return b""
-        data = os.pread(self._descriptor(start), CHUNK, position - start)
+        try:
+            data = os.pread(self._descriptor(start), CHUNK, position - start)
+        except FileNotFoundError:
+            log.warning("a part of an audit spool is gone: who has removed it?", file=str(self.path(start)))
+            return b""
         return data[: data.rfind(b"\n") + 1]
 
     def after(self, position: int) -> int | None:
@@ -88,7 +97,9 @@ class Segments:
         start = self._holding(self.acked)
         if start is None or self.acked >= self.end:
             return 0.0
-        return born(os.pread(self._descriptor(start), 100, self.acked - start))
+        with suppress(OSError):
+            return born(os.pread(self._descriptor(start), 100, self.acked - start))
+        return 0.0
 
     def ack(self, position: int) -> None:
         """Forget everything before `position`: it is shipped."""

@@ -20,7 +20,7 @@ from libs.common.audit.fingerprint import Fingerprints
 from libs.common.audit.folders import Orphan, begin, orphans, predecessor
 from libs.common.audit.held import Held
 from libs.common.audit.shipper import Shipper, Source
-from libs.common.audit.spool import Spool, SpoolFull, line_of
+from libs.common.audit.spool import Segments, Spool, SpoolFull, line_of
 from libs.common.bus import Bus
 from libs.common.config import Audit, Config
 from libs.common.errors import AuditUnavailable
@@ -282,27 +282,38 @@ class Trail:
         while True:
             self._sweep()
             await asyncio.sleep(ADOPT_EVERY)
-            with suppress(OSError):
-                for orphan in orphans(self._root):
-                    if orphan.finished:
-                        orphan.close()
-                    else:
-                        self._orphans.append(orphan)
-                        self._shipper.wake()
+            for orphan in orphans(self._root):
+                if self._over(orphan):
+                    orphan.close()
+                else:
+                    self._orphans.append(orphan)
+                    self._shipper.wake()
 
     def _sweep(self) -> None:
         """Let go of what is shipped; our role's is of no further use."""
-        for spool in [each for each in self._left if each.finished]:
+        for spool in [each for each in self._left if self._over(each)]:
             self._left.remove(spool)
             spool.close()
-        for orphan in [each for each in self._orphans if each.finished]:
+        for orphan in [each for each in self._orphans if self._over(each)]:
             self._orphans.remove(orphan)
+            if orphan.failed:
+                orphan.close()
+                continue
             if orphan.backlog:
                 log.warning("the end of an audit spool was not whole, and is left out", bytes=orphan.backlog)
             if orphan.role == self._bus.role:
                 orphan.remove()
             else:
                 orphan.close()
+
+    def _over(self, spool: Segments) -> bool:
+        """Whether nothing is left of it that could be shipped, now."""
+        try:
+            return spool.finished
+        except OSError as error:
+            spool.failed = True
+            self._say("an audit spool cannot be read; it stays", f"{spool.folder}: {error.strerror}")
+            return True
 
     def _say(self, what: str, why: str) -> None:
         if time.monotonic() - self._told > SAY_EVERY:
