@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequen
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 from pydantic import SecretStr
 
-from libs.cli import broker
+from libs.cli import broker, events
 from libs.cli.events import Filter, heading, row
 from libs.cli.local import STATE, seal_key
 from libs.cli.natsconf import reader_text
@@ -24,6 +25,7 @@ from libs.common.audit.checkpoint import Signer, signing_seed
 from libs.common.audit.pull import ConsumerGone, Pull
 from libs.common.audit.readers import asked, follow, make_reader, unfollow
 from libs.common.audit.reading import read
+from libs.common.audit.text import clean
 from libs.common.audit.verify import Finding, Verifier
 from libs.common.bus import Bus
 from libs.common.cancel import cancellable
@@ -39,7 +41,11 @@ from libs.common.service import Options
 ROLE = "auditor"
 CONNECT_WITHIN = 10.0
 POLL = 1.0
+TOLD_MAX = 1000
+"""Characters of a finding."""
 STDIN = "-"
+LINE_MAX = 1024 * 1024
+"""Bytes of a line; what is longer is no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def tail(options: Options, filters: Sequence[str], *, plain: bool) -> None:
         async with connected(options) as bus:
             async for line in _events(bus, Span(), live=True):
                 if wanted.takes(line):
-                    typer.echo(line.decode() if plain else row(line))
+                    typer.echo(events.plain(line) if plain else row(line))
 
     _interruptible(run())
 
@@ -183,7 +189,7 @@ def _told(findings: Iterable[Finding]) -> int:
     """Print what was found; how much of it somebody must have done."""
     broken = 0
     for each in findings:
-        typer.echo(str(each), err=not each.broken)
+        typer.echo(clean(str(each), TOLD_MAX), err=not each.broken)
         broken += each.broken
     return broken
 
@@ -192,7 +198,8 @@ def _lines(files: Sequence[str]) -> Iterator[bytes]:
     for name in files:
         try:
             with sys.stdin.buffer if name == STDIN else Path(name).open("rb") as file:
-                yield from file
+                # In pieces, as a file that is none of ours may have no line at all.
+                yield from iter(partial(file.readline, LINE_MAX), b"")
         except OSError as error:
             raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
 

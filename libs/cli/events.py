@@ -8,6 +8,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+from libs.common.audit.text import LONG, clean
 from libs.common.errors import ConfigError
 
 KEYS = {
@@ -48,7 +49,7 @@ class Filter:
             return True
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return all(fnmatchcase(found(event, path), pattern) for path, pattern in self._wanted)
 
@@ -70,9 +71,12 @@ def heading() -> str:
 
 
 def row(line: bytes) -> str:
-    """One event in columns."""
-    event = json.loads(line)
-    at = datetime.fromtimestamp(event.get("time", 0) / 1000).astimezone()
+    """One event in columns; of what is none, that it is none. Nothing in it reaches the terminal but text."""
+    try:
+        event = json.loads(line)
+        at = datetime.fromtimestamp(int(found(event, "time") or 0) / 1000).astimezone()
+    except (ValueError, OverflowError, OSError, RecursionError):
+        return f"{'':13}{len(line)} bytes that are no event"
     named = {name: found(event, path) for name, path in KEYS.items()}
     what = "/".join(filter(None, (named["server"], named["tool"]))) or named["method"]
     said = named["failed"] or {"1": "ok", "2": "failed"}.get(found(event, "status_id"), "")
@@ -80,7 +84,18 @@ def row(line: bytes) -> str:
     outcome = ", ".join(filter(None, (said, executed, found(event, "message"))))
     user = named["user"] or found(event, "user.uid") or named["process"]
     duration = found(event, "duration")
-    return _line([f"{at:%H:%M:%S.%f}"[:12], named["code"], user, what, named["status"], duration, outcome])
+    cells = [f"{at:%H:%M:%S.%f}"[:12], named["code"], user, what, named["status"], duration, outcome]
+    return _line([clean(cell, LONG) for cell in cells])
+
+
+def plain(line: bytes) -> str:
+    """One event as it is, but for what a terminal may obey: that is spelt out, which is the same JSON."""
+    text = line.decode(errors="replace")
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def _line(cells: Sequence[str]) -> str:

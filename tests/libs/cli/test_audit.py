@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 import typer
 
-from libs.cli import audit, broker
+from libs.cli import audit, broker, events
 from libs.cli.audit import Span, moment
 from libs.cli.events import Filter, heading, row
 from libs.common import subjects
@@ -235,3 +235,44 @@ async def test_without_a_gateway_the_command_says_so(tmp_path: Path, monkeypatch
     options = Options(tmp_path / "nexus.toml", nats="nats://127.0.0.1:1")
     with pytest.raises(Exception, match="is the gateway running"):
         await run(audit.export, options, Span())
+
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202e"
+HOSTILE = [
+    b"no json " + ESCAPE.encode(),
+    b"\xff\xfe",
+    b'{"time":1e400}',
+    b'{"time":"now"}',
+    b'{"time":99999999999999999999}',
+    b"[" * 100_000,
+    b"[1]",
+    json.dumps({"time": 1, "message": ESCAPE, "actor": {"user": {"uid": ESCAPE}}}).encode(),
+    f'{{"message":"\x9b31m\x7f\u202e{"x" * 5000}"}}'.encode(),
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE)
+def test_f6_nothing_in_an_event_reaches_the_terminal_but_text(line: bytes) -> None:
+    assert row(line).isprintable()
+    assert events.plain(line).isprintable()
+    assert not Filter(["code=auth.*"]).takes(line)
+
+
+def test_an_event_printed_as_it_is_is_the_same_json() -> None:
+    event = {"message": ESCAPE, "name": "Zoë 日本 🎉"}
+    line = json.dumps(event, ensure_ascii=False).replace("\\u202e", "\u202e").encode()
+    assert json.loads(events.plain(line)) == event
+
+
+async def test_f6_findings_in_a_hostile_file_are_text_on_one_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed = Chain("edge-1").seal(Event(code="mcp.request"))
+    event = json.loads(sealed.line)
+    event["metadata"]["uid"] = event["unmapped"]["nexus"]["chain"]["uid"] = ESCAPE + "\n3 events: all well"
+    (tmp_path / "bad.ndjson").write_bytes(json.dumps(event).encode() + b"\n" + b"x" * 5_000_000)
+    options = Options(tmp_path / "nexus.toml")
+    assert await run(audit.verify, options, [str(tmp_path / "bad.ndjson")], [], whole=False) == 1
+    told = capsys.readouterr()
+    assert all(line.isprintable() for line in (told.out + told.err).split("\n"))
+    assert sum(line.startswith("3 events") for line in told.out.splitlines()) == 0
