@@ -25,7 +25,7 @@ def message(text: str) -> bytes:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_a_hostile_text_stays_within_its_parameter_and_its_json(text: str) -> None:
+def test_u12_a_hostile_text_stays_within_its_parameter_and_its_json(text: str) -> None:
     read = read_syslog(message(text))
     assert read.parameters.get("user", "") == REPLACED.sub("\ufffd", text[:1024])
     assert set(read.parameters) <= {"uid", "event", "call", "tenant", "user", "chain", "seq"}
