@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from msgspec import Struct, ValidationError, convert
-from msgspec.structs import fields
 
 from libs.common.codec import encode
 
@@ -27,7 +26,7 @@ def read(given: object, kind: type[T], expected: Mapping[str, str]) -> T | str:
     """
     if not isinstance(given, dict):
         return "The arguments must be a JSON object."
-    names = [field.encode_name for field in fields(kind)]
+    names = kind.__struct_encode_fields__
     strange = [name for name in given if name not in names]
     if strange:
         return f"There is no argument {_shown(strange[0])}; there are {', '.join(names)}."
