@@ -241,6 +241,10 @@ async def test_messages_reach_the_stream_of_another_replica_over_the_bus(broker:
                 assert await stream.say("initialize", 0, elsewhere.http, **HELLO) == 202
                 assert (await stream.hear())["id"] == 0
                 await far.close()
+                with anyio.fail_after(10):
+                    # The broker learns of the end when it reads it, and then says that nobody is there.
+                    while await near.ask(subjects.held(far.client), b"", 0.5) != b"":
+                        pass
                 assert await stream.say("ping", 1, elsewhere.http) == 404
     finally:
         await far.close()
