@@ -15,6 +15,8 @@ FORGET = 7 * 86_400.0
 CHAINS_MAX = 5_000
 MISSING_MAX = 100
 """Gaps of one chain that are watched at a time; they grow together beyond that."""
+_UID, _HASH = 26, 64
+"""Characters of a chain's id and of a hash: what has more is no event of ours."""
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -59,7 +61,7 @@ class Chains:
     def learn(self, seen: Seen, stored: float) -> None:
         """Take note of one event, which the stream has stored at `stored`."""
         place = seen.place
-        if not place.uid or place.seq < 1:
+        if not 0 < len(place.uid) <= _UID or len(place.hash) > _HASH or place.seq < 1:
             return
         head = self.heads.get(place.uid)
         if head is None:

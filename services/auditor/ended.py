@@ -11,6 +11,7 @@ from libs.common.codec import UNREADABLE
 from libs.common.identity import Principal
 
 MESSAGE = "the process that ran the call died or lost its connection before it could tell what came of it"
+_ACTIONS = {"1": "allowed", "2": "denied"}
 OUTCOME = Outcome(transport="failed", executed="unknown")
 
 
@@ -23,7 +24,7 @@ def ended(call: str, data: bytes | None) -> Event:
     if not isinstance(asked, dict):
         asked = {}
     actor, request = _table(asked, "actor"), _table(asked, "http_request")
-    resource = next(iter(asked.get("resources") or [{}]))
+    resource = next(iter(_list(asked, "resources")), {})
     return Event(
         code="mcp.tool.call.completed",
         principal=_principal(actor, _text(asked, "src_endpoint", "ip")),
@@ -38,7 +39,7 @@ def ended(call: str, data: bytes | None) -> Event:
         server=_text(asked, "api", "service", "name"),
         tool=_text(resource, "name"),
         definition=_text(resource, "uid"),
-        decision=cast("Decision", {1: "allowed", 2: "denied"}.get(asked.get("action_id", 0), "")),
+        decision=cast("Decision", _ACTIONS.get(str(asked.get("action_id")), "")),
         rule=_text(asked, "policy", "uid"),
         outcome=OUTCOME,
         call=call,
@@ -48,7 +49,7 @@ def ended(call: str, data: bytes | None) -> Event:
 
 def _principal(actor: dict[str, Any], address: str) -> Principal:
     user = _table(actor, "user")
-    groups = tuple(_text(each, "name") for each in user.get("groups") or ())
+    groups = tuple(_text(each, "name") for each in _list(user, "groups"))
     return Principal(
         subject=_text(user, "uid"),
         issuer=_text(actor, "session", "issuer"),
@@ -66,6 +67,11 @@ def _trace(asked: dict[str, Any]) -> str:
 def _table(value: Any, name: str) -> dict[str, Any]:
     found = value.get(name) if isinstance(value, dict) else None
     return found if isinstance(found, dict) else {}
+
+
+def _list(value: dict[str, Any], name: str) -> list[Any]:
+    found = value.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _text(value: Any, *names: str) -> str:

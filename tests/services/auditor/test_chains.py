@@ -94,3 +94,9 @@ def test_old_chains_go_and_so_do_the_oldest_of_too_many() -> None:
     assert f"{9:026}" not in chains.heads
     chains.prune(FORGET + CHAINS_MAX + 8)
     assert set(chains.heads) == {f"{CHAINS_MAX + 9:026}"}
+
+
+def test_what_is_no_id_of_a_chain_takes_no_room() -> None:
+    chains = Chains()
+    chains.learn(seen(1, uid="x" * 1_000_000), 0)
+    assert not chains.heads

@@ -60,7 +60,20 @@ def test_it_says_who_asked_for_what_and_that_nobody_knows_what_came_of_it() -> N
     assert "http_response" not in after
 
 
-@pytest.mark.parametrize("data", [None, b"", b"no JSON", b"[]", b"{}", b'{"actor": 3, "resources": []}'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        b"",
+        b"no JSON",
+        b"[]",
+        b"{}",
+        b'{"actor": 3, "resources": []}',
+        b'{"action_id": [], "resources": 5}',
+        b'{"resources": {"a": 1}, "actor": {"user": {"groups": 5}}}',
+        b'{"actor": {"user": {"groups": "ab"}}}',
+    ],
+)
 def test_without_the_beginning_only_the_call_is_known(data: bytes | None) -> None:
     after = sealed(ended("call-1", data))
     assert after["metadata"]["correlation_uid"] == "call-1"
