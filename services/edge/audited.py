@@ -75,9 +75,10 @@ class Audited:
 
     async def _call(self, message: ToolCall, on_event: OnEvent | None, who: Visitor) -> Raw:
         who.call = _named(who.call)
-        who.told, who.sent = True, False
         started, evidence = time.perf_counter(), self._evidence
         begun = evidence.requested(message, who, who.call)
+        # Not sooner: a fault before this leaves the end of the request to be told by the request.
+        who.told, who.sent = True, False
         try:
             await self._begin(begun)
             who.sent = True
@@ -128,9 +129,13 @@ class Audited:
 
 
 def _named(before: str) -> str:
-    """The name of a call; `before` is that of the round before, if it was held: each round ends by itself."""
-    call, _, number = before.partition(".")
-    return f"{call}.{int(number or 1) + 1}" if call else secrets.token_hex(16)
+    """The name of a call; `before` is that of the round before, if it was held: each round ends by itself.
+
+    A client may go on twice from the same round: what is random in the name tells one from the other.
+    """
+    call, _, last = before.partition(".")
+    number = int(last.partition("-")[0] or 1) + 1
+    return f"{call}.{number}-{secrets.token_hex(4)}" if call else secrets.token_hex(16)
 
 
 def _withheld(completed: Event) -> CallFailed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -180,7 +181,22 @@ async def test_rounds_of_a_held_call_are_numbered_under_one_name(edge: Edge, boo
     )
     names = Counter(each["metadata"]["correlation_uid"] for each in book.events())
     (first, second), counts = zip(*names.items(), strict=True)
-    assert (second, counts) == (f"{first}.2", (2, 2))
+    assert re.fullmatch(rf"{first}\.2-[0-9a-f]{{8}}", second)
+    assert counts == (2, 2)
+
+
+async def test_going_on_twice_from_one_round_makes_two_calls(edge: Edge, book: Written) -> None:
+    asked = (await edge.modern("tools/call", "/mcp/demo", name="parks", arguments={})).json()["result"]
+    for _ in range(2):
+        await edge.modern(
+            "tools/call",
+            "/mcp/demo",
+            name="parks",
+            requestState=asked["requestState"],
+            inputResponses={"q1": {}},
+        )
+    names = Counter(each["metadata"]["correlation_uid"] for each in book.events())
+    assert sorted(names.values()) == [2, 2, 2]
 
 
 async def test_a_call_says_who_called_what_and_how(edge: Edge, book: Written) -> None:
