@@ -24,7 +24,7 @@ def ended(call: str, data: bytes | None) -> Event:
     if not isinstance(asked, dict):
         asked = {}
     actor, request = _table(asked, "actor"), _table(asked, "http_request")
-    resource = next(iter(_list(asked, "resources")), {})
+    resource: Any = next(iter(_list(asked, "resources")), None)
     return Event(
         code="mcp.tool.call.completed",
         principal=_principal(actor, _text(asked, "src_endpoint", "ip")),
