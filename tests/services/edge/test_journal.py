@@ -339,10 +339,15 @@ def test_what_is_larger_than_a_message_of_the_bus_is_left_out() -> None:
 
 
 async def test_a_broker_that_forgot_everything_keeps_streams_again(one: Replica, broker: Broker) -> None:
+    renewed = anyio.Event()
+    one.bus.on_reconnect(renewed.set)
     broker.stop(kill=True)
     await until(lambda: not one.bus.connected)
     broker.start()
-    await until(lambda: one.bus.connected and one.journals._declared)
+    # Told after the journals were, which by then know that their stream may be gone.
+    with anyio.fail_after(10):
+        await renewed.wait()
+    await until(lambda: one.journals._declared)
     one.edge.gateway.release.set()
     headers = await one.edge.session(PATH)
     await one.edge.http.post(PATH, json=call(), headers=headers)
