@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from libs.common.audit.spool import Spool
@@ -17,7 +19,9 @@ class Commit:
 
     async def upto(self, spool: Spool, position: int) -> None:
         """Return when everything before `position` is on the disk. Raises `OSError`."""
-        while spool.synced < position:
+        while spool.synced < position or spool.unsure(position):
+            if spool.unsure(position):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             if self._running is None or self._running.done():
                 loop = asyncio.get_running_loop()
                 self._running = loop.run_in_executor(self._thread, spool.syncing())

@@ -156,7 +156,10 @@ class Spool(Segments):
         self._keep = keep
         self._writing: int | None = None
         self._unsynced: list[int] = []
+        self._unnamed: tuple[Path, ...] = ()
+        """Folders in which a name is new that is perhaps not on the disk."""
         self.synced = self.end
+        self._unsure = (0, 0)
 
     def append(self, data: bytes) -> int:
         """Write one record; the position behind it. Raises `SpoolFull`."""
@@ -186,21 +189,38 @@ class Spool(Segments):
         elif self._writing is not None:
             os.close(self._writing)
         self._writing = new
+        if self._keep:
+            family = self.folder.parent
+            self._unnamed = (self.folder, family, family.parent)
         if not self.starts or self.starts[-1] != self.end:
             self.starts.append(self.end)
         return new
+
+    def unsure(self, position: int) -> bool:
+        """Whether a sync of what is before `position` has failed: one that works later says nothing of it."""
+        first, last = self._unsure
+        return first < position <= last
 
     def syncing(self) -> Callable[[], None]:
         """Work for a thread: puts all that is appended by now on the disk. Raises `OSError`."""
         end, writing, whole = self.end, self._writing, self._unsynced
         self._unsynced = []
+        unnamed, self._unnamed = self._unnamed, ()
 
         def sync() -> None:
-            for descriptor in whole:
-                os.fdatasync(descriptor)
-                os.close(descriptor)
-            if writing is not None:
-                os.fdatasync(writing)
+            try:
+                for descriptor in (*whole, *(() if writing is None else (writing,))):
+                    os.fdatasync(descriptor)
+                for folder in unnamed:
+                    _sync_names(folder)
+            except OSError:
+                # The kernel says it once, and takes what is not written for written afterwards.
+                self._unsure = (self._unsure[0] or self.synced, end)
+                self._unnamed = self._unnamed or unnamed
+                raise
+            finally:
+                for descriptor in whole:
+                    os.close(descriptor)
             self.synced = max(self.synced, end)
 
         return sync
@@ -218,3 +238,11 @@ class Spool(Segments):
             if descriptor is not None:
                 os.close(descriptor)
         self._unsynced, self._writing = [], None
+
+
+def _sync_names(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -463,3 +463,46 @@ async def test_no_trail_records_nothing() -> None:
         await trail.durable(ticket)
     assert not trail.enabled
     assert ticket is NO_TICKET
+
+
+async def test_strict_believes_no_later_sync_where_one_has_failed(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trails, "DURABLE_WITHIN", 0.3)
+    sync, failures = os.fdatasync, [OSError(5, "Input/output error")]
+
+    def fail_once(descriptor: int) -> None:
+        if failures:
+            raise failures.pop()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fail_once)
+    async with opened(strict=True) as trail:
+        before = trail.record(request(1))
+        with pytest.raises(AuditUnavailable):
+            await trail.durable(before)
+        await trail.durable(trail.record(request(2)))
+        with pytest.raises(AuditUnavailable):
+            await trail.durable(before)
+
+
+async def test_strict_has_the_names_of_its_files_on_the_disk(
+    opened: Open, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "SEGMENT", 1_000)
+    sync, synced = os.fsync, list[int]()
+
+    def note(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    async with opened(strict=True) as trail:
+        await trail.durable(trail.record(request()))
+        assert trail._spool is not None
+        folder = trail._spool.folder
+        assert {each.stat().st_ino for each in (folder, folder.parent, root)} <= set(synced)
+        synced.clear()
+        for number in range(3):
+            await trail.durable(trail.record(request(number)))
+        assert folder.stat().st_ino in synced
