@@ -7,13 +7,14 @@ is given only what `visible` admits, and words that only hidden tools know count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from services.indexer.index import tokens, verbs
 from services.indexer.index.fields import CEILING, Document, plain, weigh
+from services.indexer.index.phrases import LEADING, Phrases, lift
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.query import Query, Reader, Term
 from services.indexer.index.scoring import Admit, Cover, Ranking, Weighted
@@ -103,9 +104,9 @@ class Index:
         admit = self._admit(visible, server)
         among = None if server is None else self._tools(server, admit)
         query = self._reader(admit, among).read(text)
-        depth = limit if server else max(limit, DEPTH)
-        found = self._best(query, depth, admit, among)
-        found.sort(key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
+        depth = max(limit, LEADING if server else DEPTH)
+        found = self._ordered(self._best(query, depth, admit, among))
+        found = self._ordered(lift(found, self._phrases(query)))
         if server is None:
             found = spread(found, self._crowds(found[:DEPTH], query))
         scores = self._named(text, admit)
@@ -136,6 +137,20 @@ class Index:
         return self._meanings.best(
             lists, query.words, self._store.size, max(most, LEAST), limit, admit, cover, among
         )
+
+    def _ordered(self, found: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+        return sorted(found, key=lambda pair: (-round(pair[0], 6), self._store.tools[pair[1]].name))
+
+    def _phrases(self, query: Query) -> Callable[[int], float]:
+        """The share of what the query says in a row that a tool says in its name or first sentence."""
+        known = {term.stem for term in query.terms}
+        phrases = Phrases(map(tokens.stem, query.words), known, self._store.siblings)
+
+        def share(doc: int) -> float:
+            tool = self._store.tools[doc]
+            return phrases.share(tool.server, (tool.words, tool.first))
+
+        return share
 
     def _admit(self, visible: Visible | None, server: str | None = None) -> Admit:
         """Whether a document may be shown, asked once a document and query."""

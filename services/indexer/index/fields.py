@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from services.indexer.index import tokens, verbs
+from services.indexer.index.phrases import WORDS_MAX
 
 DESCRIPTION_MAX = 2048
 NAME_MAX = 256
@@ -64,7 +65,8 @@ _WARNING = re.compile(r"\b(?:do not|don't|never|instead|avoid|cannot)\b", re.IGN
 
 @dataclass(slots=True)
 class Entry:
-    """Impacts of one tool: by stem, by exact form; its verb classes; the stems of its bare name.
+    """Impacts of one tool: by stem, by exact form; its verb classes; the stems of its bare name
+    and of its first sentence, in order.
 
     `senses` are the words that tell what it means, each with its weight in that.
     """
@@ -73,6 +75,7 @@ class Entry:
     forms: dict[str, float] = field(default_factory=dict)
     verbs: frozenset[str] = frozenset()
     name: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
     senses: dict[str, float] = field(default_factory=dict)
 
 
@@ -81,6 +84,8 @@ def weigh(document: Document) -> Entry:
     entry = Entry()
     for kind, words in _fields(document):
         _add(entry, kind, words)
+        if kind is FIRST:
+            entry.first = tuple(map(tokens.stem, words[:WORDS_MAX]))
     for impacts in (entry.stems, entry.forms):
         for word, mass in impacts.items():
             impacts[word] = CEILING * mass / (SATURATION + mass)

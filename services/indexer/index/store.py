@@ -9,18 +9,20 @@ from typing import Protocol
 
 from services.indexer.index.fields import Document, Entry
 from services.indexer.index.names import Names
+from services.indexer.index.phrases import Siblings
 from services.indexer.index.postings import Postings, rarity
 from services.indexer.index.repair import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What is kept of a document: its identity, the words of its name, and those to take it out by."""
+    """What is kept of a document: who it is, the stems of name and first sentence, all to take it out by."""
 
     name: str
     server: str
     tool: str
     words: tuple[str, ...]
+    first: tuple[str, ...]
     stems: tuple[str, ...]
     forms: tuple[str, ...]
     verbs: tuple[str, ...]
@@ -43,6 +45,7 @@ class Store:
         self.forms = Postings()
         self.verbs = Postings()
         self.names = Names()
+        self.siblings = Siblings()
         self.vocabulary = Vocabulary(self.forms.count)
         self._free: list[int] = []
 
@@ -62,6 +65,7 @@ class Store:
         self.vocabulary.add(self.forms.add(doc, entry.forms))
         self.verbs.add(doc, dict.fromkeys(entry.verbs, 1.0))
         self.names.add(doc, document.name, document.tool)
+        self.siblings.enter(document.server, (*entry.name, *entry.first))
         if self._senses:
             self._senses.enter(doc, entry.senses)
         return doc
@@ -73,6 +77,7 @@ class Store:
         self.vocabulary.remove(self.forms.remove(doc, tool.forms))
         self.verbs.remove(doc, tool.verbs)
         self.names.remove(doc, tool.name, tool.tool)
+        self.siblings.leave(tool.server, (*tool.words, *tool.first))
         if self._senses:
             self._senses.leave(doc)
         heappush(self._free, doc)
@@ -84,4 +89,4 @@ class Store:
 
 def _kept(document: Document, entry: Entry) -> Tool:
     words = (tuple(entry.stems), tuple(entry.forms), tuple(sorted(entry.verbs)))
-    return Tool(document.name, document.server, document.tool, entry.name, *words)
+    return Tool(document.name, document.server, document.tool, entry.name, entry.first, *words)
