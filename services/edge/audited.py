@@ -101,6 +101,9 @@ class Audited:
             ticket = self._trail.record(requested)
             if self._trail.strict:
                 await self._trail.durable(ticket)
+            else:
+                # Not at the end of this turn of the loop: what is sent may leave before.
+                self._trail.write()
         except AuditUnavailable as error:
             raise AuditUnavailable(error.message, reason=REASON) from None
 

@@ -111,7 +111,7 @@ class Trail:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._write()
+        self.write()
         self._loop = None
         if not await self._shipper.flushed(FLUSH_WITHIN):
             log.warning("audit events stay on this machine until the next start", bytes=self.stats.backlog)
@@ -128,8 +128,7 @@ class Trail:
     def record(self, event: Event) -> Ticket:
         """Take `event` down. Raises `AuditUnavailable`, only if strict, when nothing can take it.
 
-        Unless strict, those of one turn of the event loop are written together at its end: before anything
-        is sent that is sent afterwards.
+        Unless strict, those of one turn of the event loop are written together at its end, or at `write`.
         """
         if self.strict or self._loop is None:
             ticket = self._put(self._chain.seal(event), event)
@@ -138,7 +137,7 @@ class Trail:
         minted = self._chain.mint()
         self._waiting.append((event, minted))
         if len(self._waiting) == 1:
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self.write)
         return Ticket(minted.uid)
 
     async def durable(self, ticket: Ticket) -> None:
@@ -161,7 +160,7 @@ class Trail:
 
     @property
     def stats(self) -> Stats:
-        self._write()
+        self.write()
         sources = self._sources()
         oldest = next((born for each in sources if (born := each.oldest())), 0.0)
         return Stats(
@@ -172,8 +171,11 @@ class Trail:
             lost=self._lost,
         )
 
-    def _write(self) -> None:
-        """Write what has come in this turn of the loop: together, or where that fails one by one."""
+    def write(self) -> None:
+        """Write what has come in this turn of the loop: together, or where that fails one by one.
+
+        Whoever sends something in the same turn that must not be without its event writes first.
+        """
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -361,6 +363,9 @@ class _NoTrail(Trail):
 
     def record(self, event: Event) -> Ticket:
         return NO_TICKET
+
+    def write(self) -> None:
+        pass
 
     @property
     def before(self) -> Head:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -11,14 +12,21 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import Raw
 
 from libs.common import log
 from libs.common.apikeys import Record, hash_key, new_key, write_records
 from libs.common.identity import tenant_token
+from libs.common.messages.calls import ExecuteTool, Request
 from libs.common.policy import Policy, Rule, Rules
+from services.edge.audited import Audited
 from services.edge.auth.apikeys import ApiKeys
+from services.edge.definitions import Definitions
+from services.edge.evidence import Evidence
+from services.edge.gateway import OnEvent
 from tests.services.edge.auth.doors import guarded, listed
 from tests.services.edge.conftest import LEGACY, Edge, connect, modern_body, modern_headers, running
+from tests.services.edge.stub import StubCatalog, StubGateway
 from tests.written import Written, code, nexus, outcome, written
 
 pytestmark = pytest.mark.anyio
@@ -454,3 +462,24 @@ async def test_a_request_without_the_header_against_forgery_is_told_of(book: Wri
     (event,) = book.events()
     assert (code(event), event["http_response"]["code"]) == ("mcp.request", 403)
     assert (event["status_code"], event["policy"]["uid"]) == ("denied", "server.csrf.header_name")
+
+
+class Watching(StubGateway):
+    """Notes what is on the disk in the very moment in which a call is sent."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+        self.on_disk = b""
+
+    async def request(self, message: Request, *, on_event: OnEvent | None = None) -> Raw:
+        self.on_disk = b"".join(each.read_bytes() for each in self._root.rglob("*.log"))
+        return await super().request(message, on_event=on_event)
+
+
+async def test_a_call_is_on_the_disk_before_it_is_sent(book: Written) -> None:
+    inner, definitions = Watching(book.root), Definitions(StubCatalog())
+    evidence = Evidence(Policy(), definitions, book.trail.fingerprints)
+    call = ExecuteTool("demo__echo", time.time() + 5, params=Raw(b'{"arguments":{}}'))
+    await Audited(inner, book.trail, evidence).request(call)
+    assert inner.on_disk.count(b"mcp.tool.call.requested") == 1
