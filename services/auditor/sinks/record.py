@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from libs.common.codec import UNREADABLE
+
 TERMINAL = frozenset({"mcp.tool.call.completed", "mcp.request", "auth.refused"})
 """The events of which each request has exactly one."""
 
@@ -71,10 +73,14 @@ _decoder = msgspec.json.Decoder(_Event)
 _encode = msgspec.json.Encoder().encode
 
 
+STRANGE = (*UNREADABLE, KeyError, AttributeError, ValueError, OverflowError, OSError)
+"""What `record` raises for what is no event, or has a time that is none: nobody gets a record of it."""
+
+
 def record(data: bytes) -> bytes | None:
     """The record of an event as JSON on one line; None for events that do not end a request.
 
-    Raises `msgspec.ValidationError` or `msgspec.DecodeError` for what is no event.
+    Raises one of `STRANGE`.
     """
     event = _decoder.decode(data)
     if event.metadata.event_code not in TERMINAL:

@@ -6,14 +6,13 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 
-import msgspec
 import structlog
 from redis.asyncio import Redis as Client
 from redis.exceptions import RedisError
 
 from libs.common.config.sinks import RedisSink
 from libs.common.meters import families
-from services.auditor.sinks.record import record
+from services.auditor.sinks.record import STRANGE, record
 from services.auditor.sinks.sink import Delivery
 
 log = structlog.get_logger("sinks")
@@ -68,5 +67,5 @@ class Redis:
 def _record(data: bytes) -> bytes | None:
     try:
         return record(data)
-    except (msgspec.DecodeError, KeyError, AttributeError):
+    except STRANGE:
         return None

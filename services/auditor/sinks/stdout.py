@@ -8,10 +8,8 @@ import select
 import time
 from collections.abc import Collection, Sequence
 
-import msgspec
-
 from libs.common.config.sinks import StdoutSink
-from services.auditor.sinks.record import record
+from services.auditor.sinks.record import STRANGE, record
 from services.auditor.sinks.sink import Delivery, SinkDown
 
 STDOUT = 1
@@ -46,7 +44,7 @@ class Stdout:
             return data
         try:
             return record(data)
-        except (msgspec.DecodeError, KeyError, AttributeError):
+        except STRANGE:
             return None
 
     def _print(self, lines: bytes) -> None:

@@ -77,3 +77,21 @@ async def test_a_reader_that_stalls_gets_no_broken_line(
     reader.join()
     assert got[-4:] == [0, 1, 2, 3]
     assert got[0] == 0
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        b'{"time":1000000000000000000,"metadata":{"event_code":"mcp.request"}}',
+        b'{"time":-99999999999999999,"metadata":{"event_code":"mcp.request"}}',
+        b'{"time":0,"unmapped":{"x":' + b"[" * 100_000,
+        b'{"time":0,"metadata":{"event_code":"mcp.request"},"unmapped":{"nexus":[]}}',
+        b"\xff",
+    ],
+)
+async def test_a_strange_event_does_not_hold_up_the_records_behind_it(
+    pipe: tuple[int, int], strange: bytes
+) -> None:
+    sink = Stdout(StdoutSink(type="stdout", format="record"), pipe[1])
+    assert len(await sink.deliver([delivery(1, strange), delivery(2, event())])) == 2
+    assert json.loads(os.read(pipe[0], 1 << 16))["event"] == "mcp.request"
