@@ -145,6 +145,9 @@ async def connected(options: Options) -> AsyncIterator[Bus]:
     except TimeoutError:
         await bus.close()
         raise BusUnavailable("the message bus cannot be reached; is the gateway running?") from None
+    except BusUnavailable:
+        await bus.close()
+        raise
     try:
         yield bus
     finally:

@@ -143,7 +143,8 @@ class Bus:
                 async with asyncio.timeout(timeout):
                     await echoed
         except TimeoutError:
-            raise BusUnavailable(f"the message bus did not answer within {timeout:g} s") from None
+            if not self._refused:
+                raise BusUnavailable(f"the message bus did not answer within {timeout:g} s") from None
         finally:
             self.answers.pop(token, None)
         if self._refused:

@@ -25,6 +25,7 @@ SECRET = tuple(
     for pattern in (
         *(".".join((*otlp, "headers", "*")) for otlp in _OTLP),
         *(".".join((*otlp, "headers", "*", "value")) for otlp in _OTLP),
+        "audit.signing_key",
         "audit.sinks.*.headers.*",
         "audit.sinks.*.token",
         "audit.sinks.*.url",

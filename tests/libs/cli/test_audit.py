@@ -24,7 +24,7 @@ from libs.common.audit.chain import Chain
 from libs.common.audit.checkpoint import Signer
 from libs.common.audit.events import Event, Outcome
 from libs.common.bus import Bus
-from libs.common.errors import ConfigError
+from libs.common.errors import BusUnavailable, ConfigError
 from libs.common.identity import Principal
 from libs.common.service import Options
 from services.auditor.stream import Limits, Streams
@@ -227,6 +227,12 @@ def test_a_row_is_one_line_with_what_matters() -> None:
     assert "…" not in line
     assert heading().split() == ["time", "event", "user", "what", "status", "ms", "outcome"]
     assert row(json.dumps({}).encode())
+
+
+async def test_a_user_of_the_bus_that_may_not_read_is_told_so(place: Place) -> None:
+    other = broker.running(place.options.config.parent / ".nexus" / "nats", "router")
+    with pytest.raises(BusUnavailable, match=r"the message bus refused: .*permissions violation"):
+        await run(audit.export, Options(place.options.config, nats=other), Span())
 
 
 async def test_without_a_gateway_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,7 @@ def test_five_mistakes_in_one_file_are_all_reported_with_their_facts(tmp_path: P
         ),
         ("mcp.headers = {}", "mcp.headers: found a table, expected an array"),
         ('nats.url = "http://x"', "nats.url: found <secret>, expected the URL of a NATS server"),
+        ('audit.signing_key = "x"', "audit.signing_key: found <secret>, expected base64 of 32 random bytes"),
         ('seal.keys = "x"', "seal.keys: found <secret>, expected an array"),
         ('seal.keys = ["c2hvcnQ="]', "seal.keys[0]: found <secret>, expected base64 of 32 random bytes"),
         ('seal.keys = ["not base64!"]', "seal.keys[0]: found <secret>, expected base64 of 32 random bytes"),
