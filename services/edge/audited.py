@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from functools import partial
 
 import structlog
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-from libs.common.audit.events import Event
+from libs.common.audit.events import Event, Making
 from libs.common.audit.trail import Ticket, Trail
 from libs.common.codec import UNREADABLE, decoder
 from libs.common.errors import AuditUnavailable, CallFailed, Executed, Failure, InternalFault, NexusError
@@ -19,7 +20,7 @@ from libs.common.messages.calls import CallServer, ClientReply, ExecuteTool, Req
 from libs.common.messages.streams import MessagePosted
 from services.edge.evidence import CALL, Evidence, ToolCall
 from services.edge.gateway import Gateway, OnEvent
-from services.edge.visitor import Visitor, visitor, welcome
+from services.edge.visitor import LEFT, Visitor, visitor, welcome
 
 log = structlog.get_logger("audit")
 
@@ -93,7 +94,8 @@ class Audited:
             failure = error.failure() if isinstance(error, NexusError) else _FAULT
             await self._end(evidence.failed(begun, failure, who, _since(started)))
             raise
-        await self._end(evidence.answered(begun, result, who, _since(started)))
+        status = LEFT if who.closed() else who.status(None)
+        await self._end(partial(evidence.answered, begun, result, status, _since(started)))
         return result
 
     async def _begin(self, requested: Event) -> None:
@@ -107,10 +109,13 @@ class Audited:
         except AuditUnavailable as error:
             raise AuditUnavailable(error.message, reason=REASON) from None
 
-    async def _end(self, completed: Event) -> None:
+    async def _end(self, event: Event | Making) -> None:
         """Record it before the answer is released. Raises `CallFailed` for an answer that must not be."""
-        ticket = self._note(completed)
-        if self._trail.strict and not await self._kept(ticket):
+        if not self._trail.strict:
+            self._trail.record(event)
+            return
+        completed = event if isinstance(event, Event) else event()
+        if not await self._kept(self._note(completed)):
             raise _withheld(completed)
 
     async def _kept(self, ticket: Ticket | None) -> bool:

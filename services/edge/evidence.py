@@ -97,12 +97,12 @@ class Evidence:
             deadline=message.deadline,
         )
 
-    def answered(self, begun: Event, result: Raw, visitor: Visitor, duration: int) -> Event:
+    def answered(self, begun: Event, result: Raw, status: int, duration: int) -> Event:
         """Of a call with a result."""
-        outcome, status = verdicts.answered(result), visitor.status(None)
+        outcome = verdicts.answered(result)
         unknown = outcome.executed == "no" and not begun.definition
-        if visitor.closed():
-            status, outcome = LEFT, verdicts.aborted(outcome.executed, outcome.tool)
+        if status == LEFT:
+            outcome = verdicts.aborted(outcome.executed, outcome.tool)
         data = bytes(result)
         payload = Payload(len(data), self._fingerprints.of(data))
         message = _UNKNOWN if unknown else ""

@@ -53,13 +53,6 @@ def _encoded(number: int, pairs: int) -> str:
     return "".join(_PAIRS[number >> 10 * shift & 1023] for shift in reversed(range(pairs)))
 
 
-class Minted(NamedTuple):
-    """An event's id, and its time in milliseconds since the epoch."""
-
-    uid: str
-    now: int
-
-
 class Sealed(NamedTuple):
     """An event as it is kept for ever: its canonical JSON and what it is sent under."""
 
@@ -90,15 +83,10 @@ class Chain:
     def head(self) -> Head:
         return Head(self.uid, self.seq, self.hash)
 
-    def mint(self) -> Minted:
-        """An id and a time for the next event, in the order in which they are sealed."""
+    def seal(self, event: Event) -> Sealed:
+        """`event` with its id, its time and its place in the chain, which it has from now on."""
         self._now = now = max(self._now, int(self._clock() * 1000))
-        return Minted(self._ulids.mint(now), now)
-
-    def seal(self, event: Event, minted: Minted | None = None) -> Sealed:
-        """`event` with its place in the chain, which it has from now on."""
-        uid, now = minted or self.mint()
-        seq = self.seq + 1
+        uid, seq = self._ulids.mint(now), self.seq + 1
         head, tail = render(event, Stamp(uid, now, self.uid, seq, self.hash, self._provider))
         self.seq, self.hash = seq, hashlib.sha256(head + tail).hexdigest()
         return Sealed(uid, seq, b'%b"hash":"%b",%b' % (head, self.hash.encode(), tail))

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
-from libs.common.audit.chain import Chain, Head, Minted, Sealed
+from libs.common.audit.chain import Chain, Head, Sealed
 from libs.common.audit.commit import Commit
-from libs.common.audit.events import Event, target_of
+from libs.common.audit.events import Event, Making, target_of
 from libs.common.audit.fingerprint import Fingerprints
 from libs.common.audit.folders import Orphan, begin, orphans, predecessor
 from libs.common.audit.held import Held
@@ -38,10 +37,12 @@ REOPEN_EVERY = 1.0
 SAY_EVERY = 5.0
 
 
-class Ticket(NamedTuple):
+@dataclass(slots=True)
+class Ticket:
     """What `record` gives: where the event is, for `durable`."""
 
     uid: str = ""
+    """Empty until the event is written."""
     spool: Spool | None = None
     position: int = 0
     stored: asyncio.Future[None] | None = None
@@ -93,7 +94,7 @@ class Trail:
         self._commit = Commit()
         self._shipper = Shipper(bus, self._sources)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: list[tuple[Event, Minted]] = []
+        self._waiting: list[tuple[Event | Making, Ticket]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._missing: tuple[int, int] | None = None
         self._lost = 0
@@ -125,20 +126,22 @@ class Trail:
             each.close()
         self._spool, self._closed = None, True
 
-    def record(self, event: Event) -> Ticket:
+    def record(self, event: Event | Making) -> Ticket:
         """Take `event` down. Raises `AuditUnavailable`, only if strict, when nothing can take it.
 
-        Unless strict, those of one turn of the event loop are written together at its end, or at `write`.
+        Unless strict, those of one turn of the event loop are put together and written at its end, or at
+        `write`.
         """
         if self.strict or self._loop is None:
-            ticket = self._put(self._chain.seal(event), event)
+            made = event if isinstance(event, Event) else event()
+            ticket = self._put(self._chain.seal(made), made)
             self._tell_gap()
             return ticket
-        minted = self._chain.mint()
-        self._waiting.append((event, minted))
-        if len(self._waiting) == 1:
+        waiting, ticket = self._waiting, Ticket()
+        waiting.append((event, ticket))
+        if len(waiting) == 1:
             self._loop.call_soon(self.write)
-        return Ticket(minted.uid)
+        return ticket
 
     async def durable(self, ticket: Ticket) -> None:
         """Strict: return when the event is on a disk, here or in the stream; else at once.
@@ -179,7 +182,7 @@ class Trail:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        sealed = [(each, event) for event, minted in waiting if (each := self._sealed(event, minted))]
+        sealed = [pair for event, ticket in waiting if (pair := self._sealed(event, ticket)) is not None]
         spool = self._spool or self._reopen()
         if spool is not None and not self._held.backlog:
             lines = (line_of(target_of(event), each.uid, each.line) for each, event in sealed)
@@ -195,14 +198,17 @@ class Trail:
             self._put(each, event)
         self._tell_gap()
 
-    def _sealed(self, event: Event, minted: Minted) -> Sealed | None:
+    def _sealed(self, event: Event | Making, ticket: Ticket) -> tuple[Sealed, Event] | None:
         try:
-            return self._chain.seal(event, minted)
+            made = event if isinstance(event, Event) else event()
+            sealed = self._chain.seal(made)
         except Exception:
             # One event that is wrong must not take those with it that came in the same turn of the loop.
-            log.exception("an audit event cannot be written", code=event.code)
+            log.exception("an audit event cannot be written", code=getattr(event, "code", ""))
             self._lost += 1
             return None
+        ticket.uid = sealed.uid
+        return sealed, made
 
     def _put(self, sealed: Sealed, event: Event) -> Ticket:
         """One event to the disk, else into memory for the stream. Raises `AuditUnavailable` if strict."""
@@ -361,7 +367,7 @@ class _NoTrail(Trail):
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    def record(self, event: Event) -> Ticket:
+    def record(self, event: Event | Making) -> Ticket:
         return NO_TICKET
 
     def write(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -194,14 +195,14 @@ async def test_a_writer_that_is_killed_while_it_writes_loses_nothing_it_has_said
     process.stdout.close()
     said += [each for each in rest.split("\n") if len(each) == 26]
     async with opened() as trail:
-        genesis = trail.record(request()).uid
+        genesis = trail.record(request())
         async with asyncio.timeout(10):
             lines = await stream.lines(len(said) + 1)
-            while genesis not in uids(lines):
+            while genesis.uid not in uids(lines):
                 lines = await stream.lines(len(lines) + 1)
     assert set(said) <= set(uids(lines))
     assert list(verify(lines, whole=False)) == []
-    assert uids(lines)[-1] == genesis
+    assert uids(lines)[-1] == genesis.uid
 
 
 async def test_several_processes_share_one_root(bus: Bus, other: Bus, root: Path, stream: Stream) -> None:
@@ -281,13 +282,31 @@ async def test_a_folder_in_disorder_loses_nothing_and_stops_nobody(
         assert operations(await owner.lines(3)) == [f"tools/{number}" for number in range(3)]
 
 
+async def test_an_event_is_put_together_in_its_place_when_it_is_written(opened: Open, stream: Stream) -> None:
+    made: list[int] = []
+
+    def make(number: int) -> Event:
+        made.append(number)
+        return request(number)
+
+    async with opened() as trail:
+        tickets = [trail.record(partial(make, 0)), trail.record(request(1)), trail.record(partial(make, 2))]
+        assert made == []
+        assert trail.stats.recorded == 3
+        lines = await stream.lines(3)
+    assert made == [0, 2]
+    assert operations(lines) == ["tools/0", "tools/1", "tools/2"]
+    assert uids(lines) == [each.uid for each in tickets]
+
+
 async def test_an_event_that_cannot_be_written_takes_no_other_with_it(opened: Open, stream: Stream) -> None:
     async with opened() as trail:
         trail.record(request(0))
         trail.record(Event(code="mcp.request", facts={"odd": object()}))
+        trail.record(lambda: request(int("odd")))
         trail.record(request(1))
         lines = await stream.lines(2)
-        assert trail.stats.lost == 1
+        assert trail.stats.lost == 2
     assert operations(lines) == ["tools/0", "tools/1"]
     assert list(verify(lines)) == []
 
