@@ -84,7 +84,8 @@ def check(context: typer.Context, config: flags.Config = None) -> None:
     given = flags.typed(context, flags.Given(config)).over(context.obj)
     path = given.options().config
     loaded = load(path)
-    typer.echo(f"{path}: fine; {len(loaded.mcp.servers)} servers: {', '.join(loaded.mcp.servers)}")
+    names = loaded.mcp.servers
+    typer.echo(f"{path}: fine; {len(names)} server{'s' * (len(names) != 1)}: {', '.join(names)}")
 
 
 @app.command()

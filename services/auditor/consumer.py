@@ -162,7 +162,10 @@ class Consumer:
         if time.monotonic() - self._told >= REMIND:
             self._told = time.monotonic()
             log.warning(
-                "sink down; events wait in the stream", sink=self.name, reason=down.message, wait=delay
+                "sink down; events wait in the stream",
+                sink=self.name,
+                reason=down.message,
+                retry_in=f"{delay:.1f} s",
             )
         await asyncio.sleep(delay)
 
