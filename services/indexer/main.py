@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
+
 from libs.common import subjects
 from libs.common.codec import decoder
 from libs.common.errors import BusUnavailable
@@ -15,8 +17,10 @@ from libs.common.meters import watching
 from libs.common.service import Context, snapshots
 from services.indexer import handlers
 from services.indexer.catalog import Catalog
-from services.indexer.index import hybrid
+from services.indexer.index import Index, hybrid
 from services.indexer.vitals import vitals
+
+log = structlog.get_logger("indexer")
 
 QUEUE = "indexer"
 
@@ -26,7 +30,7 @@ async def build(context: Context) -> AsyncIterator[None]:
     """Know the catalog, learn from facts, answer queries."""
     bus = context.bus
     configured = frozenset(context.config.mcp.servers)
-    catalog = Catalog(configured, hybrid())
+    catalog = Catalog(configured, _empty())
     bucket = Bucket(bus, subjects.CATALOG, owner=True)
     listings: Snapshot[Listing] = Snapshot(bucket, decoder(Listing))
     listings.listen(catalog.update)
@@ -43,3 +47,11 @@ async def build(context: Context) -> AsyncIterator[None]:
         finally:
             with suppress(BusUnavailable):
                 await bus.unsubscribe(queries)
+
+
+def _empty() -> Index:
+    """An index without tools; says in the log if it will not know what words mean."""
+    index = hybrid()
+    if not index.hybrid:
+        log.warning("numpy is not installed, so tools are searched by words alone")
+    return index

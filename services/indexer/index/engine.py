@@ -77,6 +77,11 @@ class Index:
     def __len__(self) -> int:
         return len(self._store)
 
+    @property
+    def hybrid(self) -> bool:
+        """Whether tools are found by what they mean, too."""
+        return self._meanings is not None
+
     def replace(self, server: str, documents: Sequence[Document]) -> None:
         """Make `documents` all that `server` has; of several with one name the last counts."""
         last = {document.name: document for document in documents}
@@ -243,17 +248,28 @@ class Index:
 
     def _attainable(self, query: Query) -> float:
         """What a tool that is all about the query would score."""
-        rare = sum(self._store.rarity(stem) for stem in {term.stem for term in query.terms})
+        rare = sum(self._store.rarity(stem) for stem in dict.fromkeys(term.stem for term in query.terms))
         return CEILING * (rare + STRANGE * query.unknown) or 1.0
 
     def _named(self, text: str, admit: Admit) -> dict[int, float]:
         """Tools named outright, by name; else those a misspelt name comes closest to."""
-        tools = self._store.tools
-        exact = [doc for doc in self._store.names.exact(text) if admit(doc)]
+        tools, names = self._store.tools, self._store.names
+        exact = names.exact(text, admit)
         if exact:
-            return dict.fromkeys(sorted(exact, key=lambda doc: tools[doc].name), 1.0)
-        near = [(doc, close) for doc, close in self._store.names.slipped(text).items() if admit(doc)]
-        return dict(sorted(near, key=lambda pair: (-pair[1], tools[pair[0]].name))[:SLIPPED_MAX])
+            written = text.strip()
+            exact.sort(key=lambda doc: (written not in (tools[doc].name, tools[doc].tool), tools[doc].name))
+            return dict.fromkeys(self._single(exact), 1.0)
+        near = names.slipped(text, admit)
+        best = self._single(sorted(near, key=lambda doc: (-near[doc], tools[doc].name)))
+        return {doc: near[doc] for doc in best[:SLIPPED_MAX]}
+
+    def _single(self, docs: Sequence[int]) -> list[int]:
+        """Without those that differ from an earlier one of their server in nothing but capitals."""
+        tools = self._store.tools
+        first: dict[tuple[str, str], int] = {}
+        for doc in docs:
+            first.setdefault((tools[doc].server, tools[doc].tool.casefold()), doc)
+        return list(first.values())
 
     def _match(self, doc: int, score: float, query: Query) -> Match:
         tool = self._store.tools[doc]

@@ -125,7 +125,7 @@ def _add(entry: Entry, kind: Field, words: list[str]) -> None:
     scale = kind.weight / (1 - kind.normal + kind.normal * len(words) / kind.typical)
     _count(entry.forms, scale, words)
     _count(entry.stems, scale, map(tokens.stem, words))
-    for word in set(words):
+    for word in dict.fromkeys(words):  # in their order, so that sums are the same in every process
         entry.senses[word] = entry.senses.get(word, 0.0) + kind.sense
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -15,6 +15,9 @@ SLIPPED_MIN = 0.8
 
 BARE = 0.95
 """What agreeing on the tool is worth where the server is missing or another one."""
+
+Admit = Callable[[int], bool]
+"""Whether a document may be shown."""
 
 
 class Names:
@@ -34,17 +37,21 @@ class Names:
             if not table[key]:
                 del table[key]
 
-    def exact(self, text: str) -> list[int]:
-        """Documents `text` names outright: the whole of it, or one of its words that holds `__`."""
-        whole = text[:TEXT_MAX].strip().strip("`'\"").casefold()
-        found = [*self._exposed.get(whole, ()), *self._bare.get(whole, ())]
-        if not found and SEPARATOR in whole:
-            for word in whole.split():
-                found.extend(self._exposed.get(word.strip("`'\".,:;?!()"), ()))
-        return list(dict.fromkeys(found))
+    def exact(self, text: str, admit: Admit) -> list[int]:
+        """Admitted documents `text` names outright: by its whole, else by one of its words that holds `__`.
 
-    def slipped(self, text: str) -> dict[int, float]:
-        """Documents that `text`, one word made like a name, comes very close to; how close.
+        A tool that calls itself like another one with its server is behind that: a whole name comes first.
+        """
+        whole = text[:TEXT_MAX].strip().strip("`'\"").casefold()
+        for table in (self._exposed, self._bare):
+            if found := list(filter(admit, table.get(whole, ()))):
+                return found
+        words = whole.split() if SEPARATOR in whole else []
+        named = [doc for word in words for doc in self._exposed.get(word.strip("`'\".,:;?!()"), ())]
+        return list(dict.fromkeys(filter(admit, named)))
+
+    def slipped(self, text: str, admit: Admit) -> dict[int, float]:
+        """Admitted documents that `text`, one word made like a name, comes very close to; how close.
 
         Who writes a server means it: the same tool of another one counts only if no whole name is close.
         """
@@ -54,8 +61,9 @@ class Names:
         near = dict(_similar(whole.casefold(), self._exposed))
         exposed = {doc: closeness for key, closeness in near.items() for doc in self._exposed[key]}
         for found in (exposed, self.near(whole)):
-            if close := {doc: closeness for doc, closeness in found.items() if closeness >= SLIPPED_MIN}:
-                return close
+            close = {doc: closeness for doc, closeness in found.items() if closeness >= SLIPPED_MIN}
+            if seen := {doc: closeness for doc, closeness in close.items() if admit(doc)}:
+                return seen
         return {}
 
     def near(self, text: str) -> dict[int, float]:

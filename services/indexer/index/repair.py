@@ -11,8 +11,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 LENGTH_MIN = 4
-CACHE_MAX = 4096
-CHOICES_MAX = 8
+CACHE_MAX = 1 << 16
+"""Choices that are kept. All are: were only the first, hidden words could crowd out those of a caller."""
 
 
 def tolerance(word: str) -> int:
@@ -27,16 +27,17 @@ class Vocabulary:
         self._count = count
         self._lengths: dict[int, dict[str, str]] = {}
         self._mended: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._kept = 0
 
     def add(self, words: Iterable[str]) -> None:
         for word in words:
             self._lengths.setdefault(len(word), {})[word] = word
-        self._mended.clear()
+        self._forget()
 
     def remove(self, words: Iterable[str]) -> None:
         for word in words:
             del self._lengths[len(word)][word]
-        self._mended.clear()
+        self._forget()
 
     def mend(self, word: str, known: Callable[[str], bool]) -> str | None:
         """The nearest word that `known` accepts: fewest slips, same first letter, most frequent, by name."""
@@ -51,9 +52,10 @@ class Vocabulary:
     def _near(self, word: str, slips: int) -> tuple[str, ...]:
         key = (word, slips)
         if key not in self._mended:
-            if len(self._mended) >= CACHE_MAX:
-                self._mended.clear()
+            if self._kept >= CACHE_MAX:
+                self._forget()
             self._mended[key] = self._find(word, slips)
+            self._kept += 1 + len(self._mended[key])
         return self._mended[key]
 
     def _find(self, word: str, slips: int) -> tuple[str, ...]:
@@ -66,4 +68,8 @@ class Vocabulary:
             )
         ]  # fmt: skip
         found.sort(key=lambda choice: (choice[0] != word[0], -self._count(choice), choice))
-        return tuple(found[:CHOICES_MAX])
+        return tuple(found)
+
+    def _forget(self) -> None:
+        self._mended.clear()
+        self._kept = 0

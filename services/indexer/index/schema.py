@@ -45,6 +45,8 @@ class _Walk:
                 yield name, self._text(value)
                 yield from self.properties(value, depth - 1)
         for branch in _branches(node):
+            if self._budget <= 0:
+                return
             yield from self.properties(branch, depth - 1)
 
     def _text(self, node: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -318,3 +320,11 @@ async def _stored(bucket: Bucket) -> bytes | None:
         return (await kv.get("git")).value
     except KeyNotFoundError:
         return None
+
+
+def test_an_indexer_without_numpy_says_once_that_it_searches_by_words_alone() -> None:
+    code = "import sys; sys.modules['numpy'] = None; from services.indexer.main import _empty; _empty()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert (done.stdout + done.stderr).count("words alone") == 1

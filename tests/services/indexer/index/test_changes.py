@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
 from benchmarks.search.corpus import Catalogue
-from services.indexer.index import Document, Index, Match
+from services.indexer.index import Document, Index, Match, hybrid
 from tests.services.indexer.index.catalogue import ADDER, FAILING, PROCESSOR, document, found, index
 
 SERVERS = 12
@@ -17,11 +18,12 @@ def answers(made: Index, queries: list[str]) -> list[list[Match]]:
     return [made.search(query, limit=10) for query in queries]
 
 
+@pytest.mark.parametrize("empty", [Index, hybrid])
 @pytest.mark.parametrize("seed", range(5))
-def test_any_history_of_changes_equals_an_index_built_at_once(seed: int) -> None:
+def test_any_history_of_changes_equals_an_index_built_at_once(seed: int, empty: Callable[[], Index]) -> None:
     chance = random.Random(seed)
     catalogue = Catalogue(20, seed)
-    made, held = Index(), dict[str, list[Document]]()
+    made, held = empty(), dict[str, list[Document]]()
     for _ in range(60):
         server = f"server-{chance.randrange(SERVERS)}"
         tools = catalogue.server(server)[: chance.choice([0, 3, 20])]
@@ -32,7 +34,9 @@ def test_any_history_of_changes_equals_an_index_built_at_once(seed: int) -> None
             del held[server]
     queries = [catalogue.query() for _ in range(15)]
     queries += [catalogue.misspelt(query) for query in queries]
-    fresh = index(tool for server in sorted(held) for tool in held[server])
+    fresh = empty()
+    for server in sorted(held):
+        fresh.replace(server, held[server])
     assert len(made) == len(fresh) == sum(map(len, held.values()))
     assert answers(made, queries) == answers(fresh, queries)
     assert made.nearest("get_accuont") == fresh.nearest("get_accuont")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+
+import pytest
 
 from benchmarks.search.corpus import Catalogue
+from services.indexer.index import Index, hybrid
 from tests.services.indexer.index.catalogue import ADDER, CALCULATOR, document, index
 
 
@@ -40,6 +44,31 @@ def test_a_word_only_hidden_tools_know_is_repaired_like_an_unknown_one() -> None
 def test_a_word_is_never_repaired_to_one_only_hidden_tools_know() -> None:
     made = index([document("secret", "x", "projectzeus"), document("open", "door", "Opens doors")])
     assert made.search("projectzeos", limit=10, visible=lambda server, tool: server == "open") == []
+
+
+@pytest.mark.parametrize("text", ["secret__get_forecast", "secret__get_forecst", "secrt__get_forecast"])
+@pytest.mark.parametrize("empty", [Index, hybrid])
+def test_a_name_only_a_hidden_tool_has_is_answered_like_one_that_nobody_has(
+    empty: Callable[[], Index], text: str
+) -> None:
+    found = []
+    for hidden in ("get_forecast", "other"):
+        made = empty()
+        made.replace("open", [document("open", "get_forecast"), document("open", "door")])
+        made.replace("secret", [document("secret", hidden)])
+        (first, *_) = made.search(text, limit=5, visible=lambda server, tool: server == "open")
+        found.append((first.name, first.score))
+    assert found[0] == found[1]
+    assert found[0][1] > 0.8
+
+
+def test_hidden_words_do_not_crowd_out_what_a_slip_is_taken_for() -> None:
+    words = [f"vault{letter}" for letter in "abcdefghijklmnopqrstuvwx"]
+    made = index(
+        [*(document("secret", word, word) for word in words), document("open", "door", "Opens zaulty")]
+    )
+    (match,) = made.search("vaulty", limit=5, visible=lambda server, tool: server == "open")
+    assert match.repaired == (("vaulty", "zaulty"),)
 
 
 def test_the_first_places_do_not_depend_on_how_many_are_asked_for() -> None:
