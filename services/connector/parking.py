@@ -31,7 +31,7 @@ PATIENCE = 120.0
 """Seconds in which a modern client may come back with its answers."""
 VIGIL = 15.0
 """Seconds until an edge that asks a client with a session has to say again that it still waits."""
-TOGETHER = 0.02
+TOGETHER = 0.05
 """Seconds in which more questions of a call may come, so that the client is asked once for all of them."""
 PARKED_MAX = 500
 """Calls of one worker that wait for answers."""

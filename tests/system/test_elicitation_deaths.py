@@ -70,13 +70,20 @@ async def asked(gateway: Gateway) -> AsyncIterator[Asked]:
         headers = await begin(client, gateway.url, elicitation={})
         call = called(1, "peer__ask")
         async with client.stream("POST", gateway.url, json=call, headers=headers) as response:
-            lines, last = response.aiter_lines(), ""
-            async for line in lines:
-                last = line.removeprefix("id: ") if line.startswith("id: ") else last
-                if "elicitation/create" in line:
-                    question = json.loads(line.removeprefix("data: "))["id"]
-                    break
+            lines = response.aiter_lines()
+            question, last = await _question(lines)
             yield Asked(client, gateway.url, headers, question, last, lines)
+
+
+async def _question(lines: AsyncIterator[str]) -> tuple[str, str]:
+    """The id of the question that a call asks, and of the event before it."""
+    last, heard = "", []
+    async for line in lines:
+        heard.append(line)
+        last = line.removeprefix("id: ") if line.startswith("id: ") else last
+        if "elicitation/create" in line:
+            return json.loads(line.removeprefix("data: "))["id"], last
+    raise AssertionError(f"the call asked nothing: {heard}")
 
 
 async def execute(url: str, **more: object) -> Message:
