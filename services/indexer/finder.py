@@ -51,7 +51,7 @@ class Finder:
         if named is not None:
             return ToolsFound((detailed(*named, query.detail or FULL),))
         limit = max(1, min(query.limit, LIMIT_MAX))
-        server = query.server or None
+        server = sight.key(query.server) if query.server else None
         matches = self._catalog.index.search(text, limit=limit, server=server, visible=admits)
         if matches:
             return ToolsFound(tuple(bounded(self._entries(matches), query.detail)))

@@ -100,8 +100,9 @@ class Index:
     ) -> list[Match]:
         """The best `limit` tools, best first, equals by name; a tool named outright leads.
 
-        Only tools of `server`, if one is given. If none is, other servers have a share of the first places
-        (`spread`), so that there a score may be a little higher than the one before it.
+        Only tools of `server`, if one is given, be it by name or as one of its lists. If none is, other
+        servers have a share of the first places (`spread`), so that there a score may be a little higher
+        than the one before it.
         """
         limit = min(limit, len(self))
         if limit <= 0:
@@ -131,7 +132,7 @@ class Index:
 
     def _tools(self, server: str, admit: Admit) -> list[int]:
         """The admitted documents of all lists of a server, in order: few, so that each can be looked up."""
-        lists = (docs for key, docs in self._servers.items() if plain(key) == server)
+        lists = (docs for key, docs in self._servers.items() if server in (key, plain(key)))
         return sorted(doc for docs in lists for doc in docs if admit(doc))
 
     def _best(self, query: Query, limit: int, admit: Admit, among: Among) -> list[tuple[float, int]]:
@@ -284,5 +285,5 @@ class Index:
 
 
 def _within(server: str, visible: Visible | None) -> Visible:
-    """Narrows `visible` to the tools of one server."""
-    return lambda key, tool: plain(key) == server and (visible is None or visible(key, tool))
+    """Narrows `visible` to the tools of one server, or of one of its lists."""
+    return lambda key, tool: server in (key, plain(key)) and (visible is None or visible(key, tool))

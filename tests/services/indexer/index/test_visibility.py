@@ -96,3 +96,17 @@ def test_visibility_is_asked_at_most_once_a_tool() -> None:
 
     made.search(catalogue.query(), limit=10, visible=visible)
     assert len(asked) == len(set(asked)) > 0
+
+
+def test_a_search_in_one_list_of_a_server_asks_about_no_tool_of_its_others() -> None:
+    made = index([document("git", "log"), document("git#mine", "log"), document("git#other", "log")])
+    asked: list[str] = []
+
+    def visible(server: str, tool: str) -> bool:
+        asked.append(server)
+        return True
+
+    assert [hit.server for hit in made.search("log", limit=5, server="git#mine", visible=visible)] == [
+        "git#mine"
+    ]
+    assert set(asked) == {"git#mine"}
