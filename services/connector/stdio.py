@@ -46,11 +46,6 @@ class StdioSession:
         self._mux = self._multiplexer()
         self._stderr = self._errors()
 
-    @property
-    def stderr_tail(self) -> str:
-        """The end of what the server wrote to stderr, for operators."""
-        return self._stderr.tail()
-
     async def open(self) -> Opened:
         """Start the process and shake hands, within `start_timeout` seconds.
 

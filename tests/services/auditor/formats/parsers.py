@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_CEF_KEY = re.compile(r"(?:^| )([A-Za-z0-9_]+)=")
-
 
 class Cef(NamedTuple):
     """A line of CEF: its seven header fields, and its extension."""
