@@ -1,4 +1,4 @@
-"""Shared state: KV buckets, and snapshots of them that stay current by themselves."""
+"""Shared state: KV buckets that survive a broker which forgot them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import structlog
-from msgspec.json import Decoder
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig, StorageType
@@ -25,16 +23,12 @@ from nats.js.kv import KeyValue
 from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.cancel import cancellable
-from libs.common.codec import UNREADABLE
 from libs.common.declare import OTHERWISE, keep_replicas
 from libs.common.errors import BusUnavailable
 
 log = structlog.get_logger("kv")
 
-T = TypeVar("T")
 RETRY = 0.25
-LOOK = 1.0
-"""Seconds between two looks whether a watch still tells everything."""
 LEASE_TTL = 4.0
 """Seconds that a worker's record and a lease outlive their last refresh."""
 
@@ -137,6 +131,10 @@ class Bucket:
             info = await cancellable(self._bus.jetstream().stream_info(f"KV_{self.spec.name}"))
         return info.state.last_seq
 
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each reconnection, once the bucket is to be looked for anew."""
+        self._bus.on_reconnect(callback)
+
     def _forget(self) -> None:
         self._kv = None
 
@@ -175,112 +173,3 @@ class _translated:  # noqa: N801 - reads as a statement where it is used
             return
         if isinstance(error, NatsError | APIError | TimeoutError):
             raise BusUnavailable(f"the message bus did not {self._what}") from error
-
-
-class Snapshot(Generic[T]):
-    """A bucket's values, decoded, current while `ready` is set; read without waiting.
-
-    `run` is the owner task's body: it watches, and watches again after every reconnection, so that nothing
-    that changed meanwhile is missed. A value that cannot be decoded is skipped and logged.
-    """
-
-    def __init__(self, bucket: Bucket, values: Decoder[T]) -> None:
-        self.ready = asyncio.Event()
-        self.values: dict[str, T] = {}
-        self.revisions: dict[str, int] = {}
-        self._bucket = bucket
-        self._decoder = values
-        self._watcher: KeyValue.KeyWatcher | None = None
-        self._seen = 0
-        """The last change that was seen, or was over before it could be."""
-        self._stopping: asyncio.Task[None] | None = None
-        self._listeners: list[Callable[[str, T | None], None]] = []
-        bucket._bus.on_reconnect(self._on_reconnect)  # noqa: SLF001 - two halves of one module
-
-    def listen(self, callback: Callable[[str, T | None], None]) -> None:
-        """Call `callback(key, value)` for each change, with None for a key that went."""
-        self._listeners.append(callback)
-
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        minding = asyncio.create_task(self._mind(), name=f"mind-{self._bucket.spec.name}")
-        try:
-            await self._follow()
-        finally:
-            minding.cancel()
-            await asyncio.wait({minding})
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._watch()
-            except (NatsError, APIError, BusUnavailable, TimeoutError) as error:
-                log.debug("watch broken", bucket=self._bucket.spec.name, error=str(error))
-                await asyncio.sleep(RETRY)
-
-    async def _watch(self) -> None:
-        """Follow the bucket until the connection was renewed."""
-        kv = await self._bucket.open()
-        self._seen = await self._bucket.last()
-        watcher = await cancellable(kv.watchall())
-        self._watcher = watcher
-        seen: set[str] = set()
-        try:
-            # Not `updates(timeout=…)`: asyncio.wait_for of Python 3.11 may swallow our own cancellation.
-            async for entry in watcher:
-                if entry is None:
-                    self._settle(seen)
-                else:
-                    seen.add(entry.key)
-                    self._apply(entry)
-        finally:
-            self._watcher = None
-            await self._stop(watcher)
-
-    async def _mind(self) -> None:
-        """End a watch that has gone silent: its consumer died with a server we were not connected to."""
-        while True:
-            await asyncio.sleep(LOOK)
-            watcher = self._watcher
-            with suppress(BusUnavailable):
-                last = await self._bucket.last()
-                await asyncio.sleep(LOOK)
-                if watcher is not None and watcher is self._watcher and self._seen < last:
-                    log.info("watching anew: changes did not arrive", bucket=self._bucket.spec.name)
-                    await self._stop(watcher)
-
-    async def _stop(self, watcher: KeyValue.KeyWatcher) -> None:
-        with suppress(NatsError, APIError, TimeoutError):
-            await watcher.stop()
-
-    def _on_reconnect(self) -> None:
-        self.ready.clear()
-        if self._watcher is not None:
-            self._stopping = asyncio.create_task(self._watcher.stop())
-
-    def _settle(self, seen: set[str]) -> None:
-        for key in [key for key in self.values if key not in seen]:
-            self._drop(key)
-        self.ready.set()
-
-    def _apply(self, entry: KeyValue.Entry) -> None:
-        self._seen = max(self._seen, entry.revision or 0)
-        self.revisions[entry.key] = entry.revision or 0
-        if entry.operation in ("DEL", "PURGE") or entry.value is None:
-            self._drop(entry.key)
-            return
-        try:
-            value = self._decoder.decode(entry.value)
-        except UNREADABLE as error:
-            log.warning("unreadable value", bucket=self._bucket.spec.name, key=entry.key, error=str(error))
-            return
-        self.values[entry.key] = value
-        self._tell(entry.key, value)
-
-    def _drop(self, key: str) -> None:
-        if self.values.pop(key, None) is not None:
-            self._tell(key, None)
-
-    def _tell(self, key: str, value: T | None) -> None:
-        for listener in self._listeners:
-            listener(key, value)

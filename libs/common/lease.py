@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from libs.common.codec import encode
 from libs.common.errors import BusUnavailable
-from libs.common.kv import LEASE_TTL, Bucket, Snapshot
+from libs.common.kv import LEASE_TTL, Bucket
+from libs.common.snapshot import Snapshot
 
 log = structlog.get_logger("lease")
 

@@ -28,9 +28,9 @@ from libs.common.audit.trail import NO_TRAIL, Trail, trail_of
 from libs.common.bus import Bus, addresses
 from libs.common.config import Config, load
 from libs.common.config.interpolate import Secrets
-from libs.common.kv import Snapshot
 from libs.common.meters.process import measured
 from libs.common.meters.telling import telling
+from libs.common.snapshot import Snapshot
 
 log = structlog.get_logger("service")
 

@@ -22,9 +22,10 @@ from libs.common.config.values import key_bytes
 from libs.common.errors import BusUnavailable, ConfigError
 from libs.common.grants import READER
 from libs.common.keyring import fleet_keys
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.lease import Lease, Owner
 from libs.common.service import Context, snapshots
+from libs.common.snapshot import Snapshot
 from services.auditor.consumer import Consumer
 from services.auditor.ledger import Ledger
 from services.auditor.sinks import Sink

@@ -24,13 +24,14 @@ from libs.common.config import (
 from libs.common.delegated import SEALED_MAX
 from libs.common.facts import Facts
 from libs.common.keyring import delegation_keys, fleet_keys
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.lease import Lease, Owner
 from libs.common.messages.calls import Order
 from libs.common.meters import watching
 from libs.common.oauth.vault import Vault
 from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
+from libs.common.snapshot import Snapshot
 from services.connector import detect
 from services.connector.bearer import Bearer, Machine
 from services.connector.delegation import Delegation

@@ -15,7 +15,7 @@ import structlog
 
 from libs.common.bus import Bus
 from libs.common.errors import BusUnavailable
-from libs.common.kv import Snapshot
+from libs.common.snapshot import Snapshot
 
 log = structlog.get_logger("edge")
 

@@ -19,13 +19,14 @@ from libs.common.config.browsers import Cors as CorsTable
 from libs.common.connection import Handler
 from libs.common.fleet import Fleet
 from libs.common.keyring import delegation_keys, fleet_keys
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.calls import CancelRequest, ClientReply
 from libs.common.messages.catalog import Listing, Worker
 from libs.common.meters import watching
 from libs.common.meters.asking import Asking
 from libs.common.seal import Keyring
 from libs.common.service import Context, snapshots
+from libs.common.snapshot import Snapshot
 from services.edge.address import Proxies
 from services.edge.app import create_app, create_health
 from services.edge.auth.keys import fetch_keys

@@ -17,8 +17,9 @@ from libs.common.codec import encode
 from libs.common.errors import BusUnavailable
 from libs.common.fleet import Fleet, Status
 from libs.common.identity import ANONYMOUS, Principal
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.catalog import Listing
+from libs.common.snapshot import Snapshot
 from services.edge.gateway import Bus, Note, ServerStatus
 from services.edge.lag import Lag
 from services.edge.peers import Peers

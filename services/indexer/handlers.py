@@ -17,12 +17,13 @@ from libs.common.bus import Bus
 from libs.common.codec import UNREADABLE, decoder, encode, raw
 from libs.common.errors import AuditUnavailable, InvalidRequest, NexusError, Refused
 from libs.common.facts import ToolsListed
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
 from libs.common.messages.catalog import Hint, Listing
 from libs.common.messages.search import ToolsFound
 from libs.common.meters import families
 from libs.common.policy import Policy
+from libs.common.snapshot import Snapshot
 from services.indexer.catalog import Catalog
 from services.indexer.drift import findings
 from services.indexer.finder import Finder

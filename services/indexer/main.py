@@ -11,10 +11,11 @@ from libs.common import subjects
 from libs.common.codec import decoder
 from libs.common.errors import BusUnavailable
 from libs.common.facts import Facts, ToolsListed
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.catalog import Listing
 from libs.common.meters import watching
 from libs.common.service import Context, snapshots
+from libs.common.snapshot import Snapshot
 from services.indexer import handlers
 from services.indexer.catalog import Catalog
 from services.indexer.index import Index, hybrid

@@ -12,10 +12,11 @@ from libs.common.codec import decoder
 from libs.common.config import RateLimits
 from libs.common.errors import BusUnavailable
 from libs.common.fleet import Fleet
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.catalog import Worker
 from libs.common.meters import watching
 from libs.common.service import Context, snapshots
+from libs.common.snapshot import Snapshot
 from services.router.handlers import Router
 from services.router.limits.fallback import Fallback
 from services.router.limits.limit import StorageDown

@@ -12,10 +12,11 @@ from msgspec.json import Decoder
 from libs.common import codec, subjects
 from libs.common.bus import Bus
 from libs.common.errors import NULL
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.oauth.challenge import Challenge
 from libs.common.oauth.tokens import Client, Token
 from libs.common.seal import Keyring, SealBroken
+from libs.common.snapshot import Snapshot
 
 SEALED_MAX = 256 * 1024
 """Characters of a sealed grant: some tokens are long."""

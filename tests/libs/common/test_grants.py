@@ -22,7 +22,8 @@ from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.facts import Facts, ServerFailed
 from libs.common.grants import ROLES, user_grant
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
+from libs.common.snapshot import Snapshot
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,10 @@ from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder, encode
 from libs.common.errors import BusUnavailable
-from libs.common.kv import LEASE_TTL, Bucket, Snapshot
+from libs.common.kv import LEASE_TTL, Bucket
 from libs.common.messages.catalog import Held, Worker
 from libs.common.service import snapshots
+from libs.common.snapshot import Snapshot
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio

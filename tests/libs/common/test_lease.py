@@ -14,9 +14,10 @@ import pytest
 from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder
-from libs.common.kv import LEASE_TTL, Bucket, Snapshot
+from libs.common.kv import LEASE_TTL, Bucket
 from libs.common.lease import Lease, Owner
 from libs.common.service import snapshots
+from libs.common.snapshot import Snapshot
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio

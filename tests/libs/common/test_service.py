@@ -24,8 +24,9 @@ from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.config import load
 from libs.common.errors import BusUnavailable
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.service import Context, Options
+from libs.common.snapshot import Snapshot
 from tests.broker import Broker
 
 pytestmark = pytest.mark.anyio

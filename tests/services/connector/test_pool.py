@@ -14,9 +14,10 @@ from libs.common import subjects
 from libs.common.bus import Bus
 from libs.common.codec import decoder
 from libs.common.errors import ServerUnavailable
-from libs.common.kv import LEASE_TTL, Bucket, Snapshot
+from libs.common.kv import LEASE_TTL, Bucket
 from libs.common.messages.catalog import Held, Worker
 from libs.common.service import snapshots
+from libs.common.snapshot import Snapshot
 from services.connector.pool import Pool
 from tests.broker import Broker
 

@@ -20,11 +20,12 @@ from libs.common.bus import Bus
 from libs.common.codec import decoder, raw
 from libs.common.config import Config, StdioServer
 from libs.common.facts import Fact, Facts, ServerFailed, ServerStarted, ToolsListed
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.lease import Lease, Owner
 from libs.common.messages.calls import Call, Order
 from libs.common.messages.catalog import Held, Worker
 from libs.common.service import snapshots
+from libs.common.snapshot import Snapshot
 from services.connector.handlers import Calls
 from services.connector.keeper import Keeper, Parts, slots
 from services.connector.main import connector

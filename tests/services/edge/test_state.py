@@ -17,10 +17,11 @@ from libs.common.bus import Bus
 from libs.common.codec import decoder, encode, raw
 from libs.common.errors import BusUnavailable
 from libs.common.fleet import Fleet
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.catalog import Held, Listing, Worker
 from libs.common.messages.edges import EdgeHere, SessionEnded
 from libs.common.service import snapshots
+from libs.common.snapshot import Snapshot
 from services.edge import lag, peers
 from services.edge.gateway import Note
 from services.edge.state import State, Tombstone

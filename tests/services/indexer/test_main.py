@@ -24,11 +24,12 @@ from libs.common.codec import decoder, encode
 from libs.common.config import Config, Mcp, StdioServer
 from libs.common.errors import NexusError
 from libs.common.facts import Facts, ToolsListed
-from libs.common.kv import Bucket, Snapshot
+from libs.common.kv import Bucket
 from libs.common.messages.calls import Query, ResolveTool, SearchTools
 from libs.common.messages.catalog import Listing
 from libs.common.messages.search import Hit, ToolsFound
 from libs.common.service import Context, Options, snapshots
+from libs.common.snapshot import Snapshot
 from services.indexer.main import build
 from tests.broker import Broker
 
