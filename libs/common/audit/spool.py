@@ -212,7 +212,7 @@ class Spool(Segments):
                 for descriptor in (*whole, *(() if writing is None else (writing,))):
                     os.fdatasync(descriptor)
                 for folder in unnamed:
-                    _sync_names(folder)
+                    sync_names(folder)
             except OSError:
                 # The kernel says it once, and takes what is not written for written afterwards.
                 self._unsure = (self._unsure[0] or self.synced, end)
@@ -240,7 +240,8 @@ class Spool(Segments):
         self._unsynced, self._writing = [], None
 
 
-def _sync_names(folder: Path) -> None:
+def sync_names(folder: Path) -> None:
+    """Have names that were made or changed in `folder` on disk. Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from libs.common.audit.spool import sync_names
 from libs.common.config.sinks import FileSink
 from services.auditor.sinks.sink import Delivery, SinkDown
 
@@ -80,7 +81,7 @@ class File:
             if handle is None:
                 flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
                 handle = self._handle = os.open(self._path, flags, MODE)
-                _sync_folder(self._path.parent)
+                sync_names(self._path.parent)
             fcntl.flock(handle, fcntl.LOCK_EX)
             if _is_at(handle, self._path):
                 return handle
@@ -99,7 +100,7 @@ class File:
         """Rename the file by the time of now, and remove the oldest of those before."""
         stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self._path.rename(self._path.with_name(f"{self._path.name}.{stamp}"))
-        _sync_folder(self._path.parent)
+        sync_names(self._path.parent)
         before = sorted(self._path.parent.glob(f"{glob.escape(self._path.name)}.{STAMPED}"))
         for old in before[: -self._table.keep]:
             old.unlink(missing_ok=True)
@@ -142,12 +143,3 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
     mine = os.fstat(handle)
     return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have names that were made or changed on disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
