@@ -88,7 +88,8 @@ class Remote:
                 said = await self._run(keys, arguments)
         except TimeoutError:
             raise StorageDown(f"no answer within {timeout * 1000:.0f} ms") from None
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:
+            # uvloop raises RuntimeError where a connection is written to that has just been closed.
             raise StorageDown(str(error) or type(error).__name__) from error
         else:
             ended = _DONE

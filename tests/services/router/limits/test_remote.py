@@ -181,3 +181,15 @@ async def test_connections_are_opened_ahead(valkey: Valkey, redis: Redis) -> Non
         before = len(await redis.client_list())
         await remote.warm(5)
         assert len(await redis.client_list()) == before + 5
+
+
+async def test_a_connection_that_closes_as_it_is_written_to_is_a_storage_that_is_down(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(*_: object) -> None:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    # uvloop says so in a moment that cannot be brought about: between the ping and the command behind it.
+    monkeypatch.setattr(remote._client, "evalsha", closed)
+    with pytest.raises(StorageDown, match="the handler is closed"):
+        await remote.take([level(1, 60)])
