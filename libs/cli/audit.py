@@ -17,6 +17,7 @@ import typer
 from pydantic import SecretStr
 
 from libs.cli import broker, events
+from libs.cli.connect import joined
 from libs.cli.events import Filter, heading, row
 from libs.cli.local import STATE, seal_key
 from libs.cli.natsconf import reader_text
@@ -39,7 +40,6 @@ from libs.common.keyring import fleet_keys
 from libs.common.service import Options
 
 ROLE = "auditor"
-CONNECT_WITHIN = 10.0
 POLL = 1.0
 TOLD_MAX = 1000
 """Characters of a finding."""
@@ -138,20 +138,8 @@ async def connected(options: Options) -> AsyncIterator[Bus]:
     """The bus of the gateway that runs here, unless another one was named. Raises `BusUnavailable`."""
     state = options.config.resolve().parent / STATE
     url = options.nats or broker.running(state / "nats", ROLE) or _configured(options)
-    bus = Bus(url, ROLE, name="nexus-audit")
-    try:
-        async with asyncio.timeout(CONNECT_WITHIN):
-            await bus.connect()
-    except TimeoutError:
-        await bus.close()
-        raise BusUnavailable("the message bus cannot be reached; is the gateway running?") from None
-    except BusUnavailable:
-        await bus.close()
-        raise
-    try:
+    async with joined(Bus(url, ROLE, name="nexus-audit")) as bus:
         yield bus
-    finally:
-        await bus.close()
 
 
 async def _events(bus: Bus, span: Span, *, live: bool = False) -> AsyncIterator[bytes]:

@@ -11,17 +11,16 @@ from pydantic import SecretStr
 
 from libs.cli import broker
 from libs.cli.authorize import Show, authorize
+from libs.cli.connect import joined
 from libs.cli.local import STATE, seal_key
 from libs.common import keyring
 from libs.common.bus import Bus
 from libs.common.config import Config, HttpServer, OperatorLogin, load
 from libs.common.config.values import key_bytes
-from libs.common.errors import BusUnavailable, ConfigError
+from libs.common.errors import ConfigError
 from libs.common.oauth.tokens import GrantFailed
 from libs.common.oauth.vault import Vault
 from libs.common.service import Options, snapshots
-
-CONNECT_WITHIN = 10.0
 
 
 def run(options: Options, name: str, *, port: int, browser: bool) -> None:
@@ -45,21 +44,12 @@ async def login(options: Options, config: Config, name: str, *, port: int, show:
     """The same without a terminal. Raises `GrantFailed`, `ConfigError`, `BusUnavailable`, `OSError`."""
     server, auth = _server(config, name)
     state = options.config.resolve().parent / STATE
-    bus = Bus(_bus(options, config, state), "connector")
-    try:
-        async with asyncio.timeout(CONNECT_WITHIN):
-            await bus.connect()
-    except TimeoutError:
-        await bus.close()
-        raise BusUnavailable("the message bus cannot be reached; is the gateway running?") from None
-    try:
+    async with joined(Bus(_bus(options, config, state), "connector")) as bus:
         vault = Vault(bus, _keys(config, state))
         async with snapshots(vault.snapshot):
             before = vault.read(name, server.url)
         grant = await authorize(server, auth, before, show, port)
         await vault.write(name, server.url, grant)
-    finally:
-        await bus.close()
 
 
 def _server(config: Config, name: str) -> tuple[HttpServer, OperatorLogin]:

@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 import typer
 
-from libs.cli import audit, broker, events
+from libs.cli import audit, broker, connect, events
 from libs.cli.audit import Span, moment
 from libs.cli.events import Filter, heading, row
 from libs.common import subjects
@@ -236,7 +236,7 @@ async def test_a_user_of_the_bus_that_may_not_read_is_told_so(place: Place) -> N
 
 
 async def test_without_a_gateway_the_command_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "CONNECT_WITHIN", 0.3)
+    monkeypatch.setattr(connect, "CONNECT_WITHIN", 0.3)
     (tmp_path / "nexus.toml").write_text(TOML)
     options = Options(tmp_path / "nexus.toml", nats="nats://127.0.0.1:1")
     with pytest.raises(Exception, match="is the gateway running"):
